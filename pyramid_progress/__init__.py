@@ -1,0 +1,53 @@
+"""Progress bars for the long-running tasks of Pyramid applications."""
+
+from importlib.metadata import version
+from typing import Any
+
+from pyramid.security import NO_PERMISSION_REQUIRED
+
+from .progress import (
+    get_progress_status,
+    get_progress_status_view,
+    get_running_tasks,
+    init_progress_status,
+    set_progress_status,
+)
+from .regions import configure
+from .storage import StorageError
+
+__all__ = [
+    'StorageError',
+    'configure',
+    'get_progress_status',
+    'get_progress_status_view',
+    'get_running_tasks',
+    'includeme',
+    'init_progress_status',
+    'set_progress_status',
+]
+
+
+def includeme(config: Any) -> None:
+    """Set up the add-on: ``config.include('pyramid_progress')``.
+
+    Adds the two regions, the JSON view, the static files under a path that holds the version, so that no page mixes
+    the modules of two versions, and ``request.progress``.
+
+    :param config: the application's :class:`pyramid.config.Configurator`
+    :raises pyramid.exceptions.ConfigurationError: for a setting that will not do, naming it and its value
+    """
+    settings = configure(config.registry.settings)
+    config.registry['pyramid_progress'] = settings
+    config.include('pyramid_chameleon')
+    config.add_route('progress_status', 'progress_status', request_method='GET')
+    config.add_view(
+        get_progress_status_view,
+        route_name='progress_status',
+        renderer='json',
+        permission=settings.permission or NO_PERMISSION_REQUIRED,
+        decorator='pyramid_progress.views.answered',
+    )
+    config.add_static_view(
+        f'pyramid_progress/{version("pyramid_progress")}', 'pyramid_progress:static', cache_max_age=86400
+    )
+    config.add_request_method('pyramid_progress.rendering.Progress', 'progress', reify=True)

@@ -1,0 +1,111 @@
+"""The ``progress.`` settings of an application."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.exceptions import ConfigurationError
+from pyramid.path import DottedNameResolver
+
+#: ``callable(request, progress_id, status) -> bool``: may this request see that status?
+AccessRule = Callable[[Any, str, dict[str, Any]], bool]
+
+PREFIX = 'progress.'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set, with its defaults; the README's table says what each one is for."""
+
+    tasks_region: str = 'default'
+    status_region: str = 'persistent'
+    namespace: str = 'pyramid_progress'
+    expire: float = 86400.0
+    linger: float = 60.0
+    timeout: float = 1.0
+    access: str | AccessRule = 'auto'
+    permission: str | None = None
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> 'Settings':
+        """Return the settings that an application gave.
+
+        :param settings: all of the application's settings, usually strings from an ini file
+        :raises pyramid.exceptions.ConfigurationError: for an unknown ``progress.`` key or a value that will not
+            do, naming both
+        """
+        values = {
+            key.removeprefix(PREFIX): _READERS.get(key.removeprefix(PREFIX), _unknown)(key, value)
+            for key, value in settings.items()
+            if key.startswith(PREFIX)
+        }
+        return cls(**values)
+
+
+def seconds(key: str, value: Any) -> float:
+    """Return a positive number of seconds from a setting.
+
+    :raises pyramid.exceptions.ConfigurationError: where it is none, naming the setting and its value
+    """
+    number = _number(key, value)
+    if number <= 0:
+        raise ConfigurationError(f'{key} = {value!r}: this must be more than 0 seconds')
+    return number
+
+
+def _seconds_or_none(key: str, value: Any) -> float:
+    number = _number(key, value)
+    if number < 0:
+        raise ConfigurationError(f'{key} = {value!r}: this must not be less than 0 seconds')
+    return number
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigurationError(f'{key} = {value!r}: this must be a number of seconds')
+    return number
+
+
+def _word(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f'{key} = {value!r}: this must be a name')
+    return value.strip()
+
+
+def _access(key: str, value: Any) -> str | AccessRule:
+    rule = value.strip() if isinstance(value, str) else value
+    if rule in ('auto', 'id', 'owner'):
+        return str(rule)
+    try:
+        rule = DottedNameResolver().maybe_resolve(rule)
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"{key} = {value!r}: this must be 'auto', 'id', 'owner' or the dotted name of a callable,"
+            f' but that name cannot be imported ({error})'
+        ) from error
+    if not callable(rule):
+        raise ConfigurationError(f'{key} = {value!r}: what this names cannot be called')
+    checked: AccessRule = rule
+    return checked
+
+
+def _unknown(key: str, value: Any) -> Any:
+    known = ', '.join(PREFIX + name for name in sorted(_READERS))
+    raise ConfigurationError(f'{key} = {value!r}: there is no such setting; there are {known}')
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    'tasks_region': _word,
+    'status_region': _word,
+    'namespace': _word,
+    'expire': seconds,
+    'linger': _seconds_or_none,
+    'timeout': seconds,
+    'access': _access,
+    'permission': _word,
+}

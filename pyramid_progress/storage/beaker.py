@@ -1,0 +1,271 @@
+"""Statuses in a region of any of Beaker's types, through its NamespaceManager.
+
+Tasks are spread over a fixed number of namespaces: ``file`` and ``ext:database`` rewrite a whole namespace at
+every change, and Beaker keeps what it makes for a namespace for ever. Beside the records, each namespace has an
+index of the ids in it, since memcached cannot say which keys it holds.
+"""
+
+import hashlib
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from beaker.cache import clsmap
+from beaker.container import OpenResourceNamespaceManager
+from beaker.ext.memcached import MemcachedNamespaceManager
+from beaker.ext.sqla import SqlaNamespaceManager
+from beaker.util import SyncDict
+
+from . import record as rules
+from .interface import Storage, StorageError
+from .locks import Locks
+from .record import Record
+
+NAMESPACES = 64
+
+#: A longer lifetime reads back from memcached as a value long gone: it takes it for a date.
+_LONGEST_IN_BEAKER = 30 * 86400
+
+_INDEX = 'index'
+
+
+# Beaker pickles what it is given, so these are tuples of plain values: what a record is, when it ends, and how many
+# seconds after its last change that is; and in the index, the id with those two times as they were when last looked at.
+_Entry = tuple[Record, float, float]
+_Indexed = tuple[str, float, float]
+
+
+class BeakerStorage(Storage):
+    """A region of a Beaker type: ``memory``, ``file``, ``dbm``, ``ext:database``, ``ext:memcached``, …
+
+    :param region: the region's options, with a ``type`` that Beaker knows
+    :param namespace: the prefix of the namespaces' names
+    :param timeout: seconds to wait for a lock
+    :raises ValueError: where the options will not do, saying which
+    :raises OSError: where the directory of the locks cannot be made
+    """
+
+    def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
+        self._manager: Callable[..., Any] = clsmap[region['type']]
+        self._options = {name: value for name, value in region.items() if value is not None}
+        self._namespace = namespace
+        self._locks = Locks(NAMESPACES, _lock_directory(region), timeout)
+        self._check()
+
+    def _check(self) -> None:
+        """Find out what can be known without a word to a server."""
+        if self._options['type'] == 'ext:database':
+            if 'url' not in self._options:
+                raise ValueError('a region of type ext:database needs a url')
+            return
+        space = self._manager(f'{self._namespace}:00', **self._options)
+        for name in ('file_dir', 'dbm_dir'):
+            directory = getattr(space, name, None)
+            if directory and not os.access(directory, os.W_OK):
+                raise PermissionError(f'{directory} cannot be written to')
+
+    def start(self, progress_id: str, record: Record, expire: float) -> bool:
+        with self._bucket(progress_id, 'c') as bucket:
+            if not rules.may_start(bucket.get(progress_id), record):
+                return False
+            bucket.put(progress_id, record, expire)
+            return True
+
+    def update(self, progress_id: str, changes: Record, expire: float) -> None:
+        with self._bucket(progress_id, 'c') as bucket:
+            record = rules.updated(bucket.get(progress_id), changes)
+            if record is not None:
+                bucket.put(progress_id, record, expire)
+
+    def amend(self, changes: Mapping[str, Record], expire: float) -> dict[str, Record]:
+        records = {}
+        for progress_id, change in changes.items():
+            with self._bucket(progress_id, 'c') as bucket:
+                old = bucket.get(progress_id)
+                record = rules.amended(old, change)
+                if record is not None:
+                    bucket.put(progress_id, record, expire)
+            if old is not None:
+                records[progress_id] = dict(record or old)
+        return records
+
+    def read(self, progress_ids: Sequence[str]) -> dict[str, Record]:
+        records = {}
+        for progress_id in progress_ids:
+            with self._bucket(progress_id, 'r') as bucket:
+                record = bucket.get(progress_id)
+            if record is not None:
+                records[progress_id] = dict(record)
+        return records
+
+    def take(self, progress_id: str, linger: float) -> bool:
+        with self._bucket(progress_id, 'c') as bucket:
+            record = bucket.get(progress_id)
+            if record is None or not rules.can_take(record):
+                return False
+            if linger:
+                bucket.put(progress_id, rules.taken(record), linger)
+            else:
+                bucket.remove(progress_id)
+            return True
+
+    def discard(self, progress_id: str) -> None:
+        with self._bucket(progress_id, 'c') as bucket:
+            bucket.remove(progress_id)
+
+    def tasks(self) -> set[str]:
+        ids: set[str] = set()
+        for number in range(NAMESPACES):
+            with self._numbered_bucket(number, 'r') as bucket:
+                ids.update(bucket.listed())
+        return ids
+
+    def now(self) -> float:
+        return time.time()
+
+    def close(self) -> None:
+        """Do nothing: connections are Beaker's, and no file stays open."""
+
+    def _bucket(self, progress_id: str, flag: str) -> Any:
+        return self._numbered_bucket(_digest(progress_id)[0] % NAMESPACES, flag)
+
+    @contextmanager
+    def _numbered_bucket(self, number: int, flag: str) -> Iterator['_Bucket']:
+        """Open a namespace, for reading ('r') or for changes ('c'), under its lock.
+
+        Beaker's own access locks are left out: ``ext:database`` has none, and the others do not survive a fork.
+        A new manager each time, because that of ``ext:database`` never reads again what it once loaded.
+        """
+        with self._locks.hold(number):
+            try:
+                space = self._manager(f'{self._namespace}:{number:02x}', **self._options)
+                if not isinstance(space, OpenResourceNamespaceManager):
+                    yield _Bucket(space)
+                    return
+                space.open(flag)
+                try:
+                    yield _Bucket(space)
+                finally:
+                    space.close()
+            except Exception as error:
+                raise StorageError(f'the region of type {self._options["type"]!r} failed: {error}') from error
+
+
+class _Bucket:
+    """A namespace that is open, and locked."""
+
+    def __init__(self, space: Any) -> None:
+        self._space = space
+        self._now = time.time()
+
+    def get(self, progress_id: str) -> Record | None:
+        entry = self._entry(_key(progress_id))
+        return entry[0] if entry else None
+
+    def put(self, progress_id: str, record: Record, expire: float) -> None:
+        key = _key(progress_id)
+        expires = self._now + expire
+        index = self._index()
+        if key not in index:
+            self._sweep(index)
+        if key not in index or index[key][1] > expires:
+            # The index first: a record that it does not know would never be removed.
+            index[key] = (progress_id, expires, expire)
+            self._store(_INDEX, index, _LONGEST_IN_BEAKER)
+        self._store(key, (record, expires, expire), expire)
+
+    def remove(self, progress_id: str) -> None:
+        key = _key(progress_id)
+        index = self._index()
+        if index.pop(key, None):
+            self._delete(key)
+            self._store(_INDEX, index, _LONGEST_IN_BEAKER)
+
+    def listed(self) -> Iterator[str]:
+        for key, (progress_id, _, _) in self._index().items():
+            entry = self._entry(key)
+            if entry and rules.is_listed(entry[0]):
+                yield progress_id
+
+    def _index(self) -> dict[str, _Indexed]:
+        # A copy: the region type `memory` hands out what it holds.
+        return dict(self._load(_INDEX) or {})
+
+    def _sweep(self, index: dict[str, _Indexed]) -> None:
+        """Remove the records that have expired, from the store and from the *index*.
+
+        A record that would live longer than its lifetime from now on was written before the clock was put back;
+        it gets that lifetime from now on.
+        """
+        for key, (progress_id, expires, expire) in list(index.items()):
+            if self._now < expires <= self._now + expire:
+                continue
+            entry = self._entry(key)
+            if entry is None:
+                self._delete(key)
+                del index[key]
+                continue
+            record, expires, expire = entry
+            if expires > self._now + expire:
+                expires = self._now + expire
+                self._store(key, (record, expires, expire), expire)
+            index[key] = (progress_id, expires, expire)
+
+    def _entry(self, key: str) -> _Entry | None:
+        """Return what is under a key, unless it has expired."""
+        entry: _Entry | None = self._load(key)
+        return entry if entry and self._now < entry[1] else None
+
+    def _load(self, key: str) -> Any:
+        try:
+            return self._space[key]  # memcached has None for what it does not know
+        except KeyError:
+            return None
+
+    def _store(self, key: str, value: Any, expire: float) -> None:
+        self._space.set_value(key, value, expiretime=math.ceil(min(expire, _LONGEST_IN_BEAKER)))
+
+    def _delete(self, key: str) -> None:
+        # Not every manager of Beaker's ignores the deletion of what is not there.
+        if key in self._space:
+            del self._space[key]
+
+
+def _digest(progress_id: str) -> bytes:
+    return hashlib.blake2b(progress_id.encode(), digest_size=16).digest()
+
+
+def _key(progress_id: str) -> str:
+    return _digest(progress_id).hex()
+
+
+def _lock_directory(region: Mapping[str, Any]) -> Path | None:
+    """Return the directory of a region's lock files, which exists from then on; None where none are needed."""
+    if region['type'] == 'memory':
+        return None
+    if region.get('lock_dir'):
+        directory = Path(region['lock_dir'])
+    elif region.get('data_dir'):
+        directory = Path(region['data_dir'], 'container_progress_lock')
+    else:
+        # Processes that share a server without a common directory have this one in common, if one user runs them.
+        directory = Path(tempfile.gettempdir(), f'pyramid_progress-{os.getuid()}')
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
+
+
+def _after_fork() -> None:
+    """Drop the clients that Beaker keeps: a forked child must not speak on its parent's connections."""
+    for engine in SqlaNamespaceManager.binds.dict.values():
+        engine.dispose(close=False)
+    SqlaNamespaceManager.binds = SyncDict()
+    SqlaNamespaceManager.tables = SyncDict()
+    MemcachedNamespaceManager.clients = SyncDict()
+
+
+os.register_at_fork(after_in_child=_after_fork)

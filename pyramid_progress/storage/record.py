@@ -1,0 +1,87 @@
+"""What is stored of a task, and the rules by which it changes.
+
+A record maps the name of each member of a status to the JSON text of its value. Texts are merged, never
+decoded, on their way through a store, so every value comes back exactly as it was written. Names that begin
+with an underscore are bookkeeping, which readers never see.
+
+Drivers that keep a record as one string use the form of :func:`dump`: a JSON object with each member on a line
+of its own (JSON text holds no raw line feed, RFC 8259 section 7), so that a member can be found and replaced
+without a parser.
+"""
+
+import json
+from typing import Any
+
+Record = dict[str, str]
+
+#: The member that marks a finished task whose end has been read.
+TAKEN = '_taken'
+
+#: Values of ``status`` with which a task leaves the list at once.
+_OFF_THE_LIST = frozenset({'"failed"', '"cancelled"'})
+
+#: Values of ``status`` that are the end.
+_ENDS = _OFF_THE_LIST | {'"finished"'}
+
+#: What a change of an unknown task makes: a record with these members alone.
+_BARE: Record = {'message': 'null', 'length': 'null', 'current': 'null'}
+
+
+def may_start(old: Record | None, new: Record) -> bool:
+    """Tell whether a task may be started over what its id holds now.
+
+    It may where there is nothing, where nobody ever started it, and where the owner is the same.
+    """
+    return old is None or 'started' not in old or old['owner'] == new['owner']
+
+
+def updated(old: Record | None, changes: Record) -> Record | None:
+    """Return the record that *changes* make of the *old* one; None where it must stay as it is.
+
+    The end of a task has been told: once taken, nothing changes it any more.
+    """
+    if old is None:
+        return _BARE | changes
+    if TAKEN in old:
+        return None
+    return {'message': 'null'} | old | changes
+
+
+def amended(old: Record | None, changes: Record) -> Record | None:
+    """Return the record that *changes* make of one that is there and has not ended; None otherwise."""
+    if old is None or old['status'] in _ENDS:
+        return None
+    return old | changes
+
+
+def is_listed(record: Record) -> bool:
+    """Tell whether a task is on the list: started, neither failed nor cancelled, its end not yet taken."""
+    return 'started' in record and TAKEN not in record and record['status'] not in _OFF_THE_LIST
+
+
+def can_take(record: Record | None) -> bool:
+    """Tell whether a record is that of a finished task whose end nobody has taken."""
+    return record is not None and record['status'] == '"finished"' and TAKEN not in record
+
+
+def taken(record: Record) -> Record:
+    """Return the *record* marked as taken."""
+    return record | {TAKEN: 'true'}
+
+
+def dump(record: Record) -> str:
+    """Return a record as JSON text, one member on a line."""
+    return '{' + '\n,'.join(f'"{name}":{text}' for name, text in record.items()) + '\n}'
+
+
+def load(text: str) -> Record:
+    """Return the record of a text that :func:`dump` made."""
+    return {name: value for name, _, value in (line[2:].partition('":') for line in text.split('\n')[:-1])}
+
+
+def public(record: Record) -> dict[str, Any]:
+    """Return what readers see of a record: its values, without the bookkeeping."""
+    status: dict[str, Any] = json.loads(
+        '{' + ','.join(f'"{name}":{text}' for name, text in record.items() if name[0] != '_') + '}'
+    )
+    return status

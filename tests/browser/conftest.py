@@ -1,0 +1,35 @@
+"""A real browser: the system's Chromium, driven by Playwright."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+
+@pytest.fixture(scope='session')
+def browser(program):
+    """Chromium, as the system has it: no download."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=program('chromium'),
+            # As root, Chromium runs without its sandbox only; the others keep it from asking the network for anything.
+            args=[
+                '--no-sandbox',
+                '--disable-gpu',
+                '--disable-quic',
+                '--disable-background-networking',
+                '--disable-component-update',
+                '--disable-sync',
+                '--no-first-run',
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a visitor without a past."""
+    context = browser.new_context(viewport={'width': 900, 'height': 700})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    yield page
+    context.close()
