@@ -1,0 +1,13 @@
+# Run the script's own tests and its type check.
+
+for program in node npm; do
+    if ! command -v $program >/dev/null 2>&1; then
+        echo "Skipped the script's tests: $program is missing."
+        [ "${CI:-}" != true ]
+        exit
+    fi
+done
+set -e
+[ -x node_modules/.bin/tsc ] || npm install --silent --no-package-lock --no-audit --no-fund
+node --test tests/js/
+node_modules/.bin/tsc

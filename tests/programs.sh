@@ -1,0 +1,32 @@
+# Install the system's programs that tests drive, where they are missing and this user may.
+# What cannot be had is skipped by the tests that need it; with CI=true they fail.
+
+missing=''
+need() { # PROGRAM PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need chromium chromium
+need node nodejs
+need npm npm
+need redis-server redis-server
+need memcached memcached
+
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "Missing:$missing. Install these with your system's package manager to run the tests that need them."
+    exit 0
+fi
+if [ "$(id -u)" = 0 ]; then
+    sudo=''
+elif sudo -n true 2>/dev/null; then
+    sudo='sudo'
+else
+    echo "Missing:$missing. To run the tests that need them: sudo apt-get install$missing"
+    exit 0
+fi
+echo "Installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# shellcheck disable=SC2086  # a list of words
+$sudo apt-get install -qq -y --no-install-recommends $missing >/dev/null
