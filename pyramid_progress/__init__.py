@@ -14,16 +14,22 @@ from .progress import (
 )
 from .regions import configure
 from .storage import StorageError
+from .task import ProgressError, Task, TaskCancelled, new_progress_id, start_task
 
 __all__ = [
+    'ProgressError',
     'StorageError',
+    'Task',
+    'TaskCancelled',
     'configure',
     'get_progress_status',
     'get_progress_status_view',
     'get_running_tasks',
     'includeme',
     'init_progress_status',
+    'new_progress_id',
     'set_progress_status',
+    'start_task',
 ]
 
 

@@ -27,7 +27,7 @@ def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> di
     seen = {}
     for progress_id in progress_ids:
         record = records.get(progress_id)
-        status = public(record) if record else dict(UNKNOWN)
+        status = public(record, storage.now) if record else dict(UNKNOWN)
         if record and not _may_see(request, progress_id, status):
             record, status = None, dict(UNKNOWN)
         status.pop('owner', None)

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from .regions import store
-from .storage.record import TAKEN, can_take, public
+from .storage.record import TAKEN, Record, can_take, public
 from .values import check_id, encode, encode_number, encode_status
 
 #: What readers see of a task that does not exist.
@@ -52,7 +52,15 @@ def init_progress_status(
     :raises ValueError: for an id that cannot be one, an id in use by another owner, NaN and infinities
     """
     check_id(progress_id)
-    record = {
+    record = new_record(owner, label, tags, length, current)
+    storage, expire, _ = store()
+    if not storage.start(progress_id, record, expire):
+        raise ValueError(f'progress_id {progress_id!r} is in use by another owner')
+
+
+def new_record(owner: Any, label: Any, tags: Any, length: float | None, current: float | None) -> Record:
+    """Return the record of a task that starts now; the arguments are those of :func:`init_progress_status`."""
+    return {
         'status': '"running"',
         'owner': encode('owner', owner),
         'label': encode('label', label),
@@ -61,9 +69,6 @@ def init_progress_status(
         'current': encode_number('current', current),
         'started': f'"{datetime.now(timezone.utc).isoformat()}"',
     }
-    storage, expire, _ = store()
-    if not storage.start(progress_id, record, expire):
-        raise ValueError(f'progress_id {progress_id!r} is in use by another owner')
 
 
 def set_progress_status(
@@ -114,7 +119,7 @@ def get_progress_status(progress_id: str) -> dict[str, Any]:
         if record is None or TAKEN in record:
             return dict(UNKNOWN)
         if not can_take(record) or storage.take(progress_id, settings.linger):
-            return public(record)
+            return public(record, storage.now)
         # Between the two, somebody else took it, or started it anew: look again.
 
 

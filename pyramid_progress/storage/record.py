@@ -10,12 +10,25 @@ without a parser.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 Record = dict[str, str]
 
 #: The member that marks a finished task whose end has been read.
 TAKEN = '_taken'
+
+#: The member that marks a task as one that may be asked to stop; its value is ``true``.
+CANCELLABLE = '_cancellable'
+
+#: The member that asks a task to stop.
+CANCEL = '_cancel'
+
+#: The member with the time of the last heartbeat, by the store's clock.
+BEAT = '_beat'
+
+#: Seconds between two heartbeats. A task is stalled when three are missing.
+BEAT_INTERVAL = 5.0
 
 #: Values of ``status`` with which a task leaves the list at once.
 _OFF_THE_LIST = frozenset({'"failed"', '"cancelled"'})
@@ -48,10 +61,16 @@ def updated(old: Record | None, changes: Record) -> Record | None:
 
 
 def amended(old: Record | None, changes: Record) -> Record | None:
-    """Return the record that *changes* make of one that is there and has not ended; None otherwise."""
-    if old is None or old['status'] in _ENDS:
+    """Return the record that *changes* make of one that is there and has not ended; None where there is nothing to
+    change."""
+    if old is None or has_ended(old) or not changes:
         return None
     return old | changes
+
+
+def has_ended(record: Record) -> bool:
+    """Tell whether a task is finished, failed or cancelled."""
+    return record['status'] in _ENDS
 
 
 def is_listed(record: Record) -> bool:
@@ -79,9 +98,19 @@ def load(text: str) -> Record:
     return {name: value for name, _, value in (line[2:].partition('":') for line in text.split('\n')[:-1])}
 
 
-def public(record: Record) -> dict[str, Any]:
-    """Return what readers see of a record: its values, without the bookkeeping."""
+def public(record: Record, now: Callable[[], float]) -> dict[str, Any]:
+    """Return what readers see of a record: its values, without the bookkeeping.
+
+    :param record: what is stored
+    :param now: the store's clock, which is looked at where the task has a heartbeat
+    :return: a status; that of a task whose heart stopped is 'stalled', and of one that is asked to stop 'cancelling'
+    """
     status: dict[str, Any] = json.loads(
         '{' + ','.join(f'"{name}":{text}' for name, text in record.items() if name[0] != '_') + '}'
     )
+    if BEAT in record and not has_ended(record):
+        if now() > float(record[BEAT]) + 3 * BEAT_INTERVAL:
+            status['status'] = 'stalled'
+        elif CANCEL in record:
+            status['status'] = 'cancelling'
     return status
