@@ -12,9 +12,11 @@ from .progress import (
     init_progress_status,
     set_progress_status,
 )
+from .publisher import end_at_sigterm
 from .regions import configure
 from .storage import StorageError
 from .task import ProgressError, Task, TaskCancelled, new_progress_id, start_task
+from .workers import Workers
 
 __all__ = [
     'ProgressError',
@@ -45,15 +47,25 @@ def includeme(config: Any) -> None:
     settings = configure(config.registry.settings)
     config.registry['pyramid_progress'] = settings
     config.include('pyramid_chameleon')
-    config.add_route('progress_status', 'progress_status', request_method='GET')
-    config.add_view(
-        get_progress_status_view,
-        route_name='progress_status',
-        renderer='json',
-        permission=settings.permission or NO_PERMISSION_REQUIRED,
-        decorator='pyramid_progress.views.answered',
-    )
+    config.registry['pyramid_progress.workers'] = Workers(settings.threads, config.registry)
+    end_at_sigterm()
+    permission = settings.permission or NO_PERMISSION_REQUIRED
+    views = {
+        'progress_status': (get_progress_status_view, 'GET'),
+        'progress_cancel': ('pyramid_progress.views.cancel', 'POST'),
+    }
+    for name, (view, method) in views.items():
+        config.add_route(name, name, request_method=method)
+        config.add_view(
+            view,
+            route_name=name,
+            renderer='json',
+            permission=permission,
+            decorator='pyramid_progress.views.answered',
+            require_csrf=False,  # pyramid_progress.csrf checks what needs it
+        )
+    config.add_exception_view('pyramid_progress.views.cancelled', context=TaskCancelled)
     config.add_static_view(
         f'pyramid_progress/{version("pyramid_progress")}', 'pyramid_progress:static', cache_max_age=86400
     )
-    config.add_request_method('pyramid_progress.rendering.Progress', 'progress', reify=True)
+    config.add_request_method('pyramid_progress.request.Progress', 'progress', reify=True)

@@ -139,12 +139,13 @@ def overall(spans: Sequence[Span]) -> float:
 
     A stage counts, by its weight, for as much as is done of its own length.
     """
-    part = 0.0
-    done = 0.0
+    done = part = 0.0
     for span in reversed(spans):
-        done = span.done + part if part else span.done
+        done = span.done
         if span.length is None:
-            part = 0.0
-        else:
-            part = span.weight * (min(max(done / span.length, 0.0), 1.0) if span.length else 1.0)
+            part = 0.0  # what is inside has no weight here, and this has none outside
+            continue
+        if part:
+            done += part
+        part = span.weight * (min(max(done / span.length, 0.0), 1.0) if span.length else 1.0)
     return done

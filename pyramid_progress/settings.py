@@ -26,6 +26,8 @@ class Settings:
     timeout: float = 1.0
     access: str | AccessRule = 'auto'
     permission: str | None = None
+    operator_permission: str | None = None
+    threads: int = 4
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> 'Settings':
@@ -71,6 +73,16 @@ def _number(key: str, value: Any) -> float:
     return number
 
 
+def _count(key: str, value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise ConfigurationError(f'{key} = {value!r}: this must be a whole number of at least 1')
+    return number
+
+
 def _word(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f'{key} = {value!r}: this must be a name')
@@ -108,4 +120,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     'timeout': seconds,
     'access': _access,
     'permission': _word,
+    'operator_permission': _word,
+    'threads': _count,
 }

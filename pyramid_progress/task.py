@@ -63,7 +63,23 @@ def start_task(
     :raises TypeError: for a value that JSON does not know, naming the argument
     :raises ValueError: for an id that cannot be one or is in use by another owner, NaN and infinities
     """
-    return Task(_State(label, owner, length, tags, progress_id, cancellable).start('running'))
+    return open_task(
+        'running', label, owner=owner, length=length, tags=tags, progress_id=progress_id, cancellable=cancellable
+    )
+
+
+def open_task(
+    status: str,
+    label: Any,
+    *,
+    owner: Any = None,
+    length: float | None = None,
+    tags: Any = None,
+    progress_id: str | None = None,
+    cancellable: bool = True,
+) -> 'Task':
+    """Do what :func:`start_task` does, with a first *status*: 'running', or 'pending' until :meth:`Task.begin`."""
+    return Task(_State(label, owner, length, tags, progress_id, cancellable).start(status))
 
 
 class Task:
@@ -174,6 +190,10 @@ class Task:
         """
         self._state.end('finished', message, result)
 
+    def begin(self) -> bool:
+        """Turn a pending task into one that runs; return False where it has ended before that."""
+        return self._state.begin()
+
     def __enter__(self) -> 'Task':
         return self
 
@@ -228,11 +248,13 @@ class _State:
         self._publisher.watch(self)
         return self
 
-    def run(self) -> None:
-        """Turn a pending task into one that runs."""
+    def begin(self) -> bool:
+        """Turn a pending task into one that runs; return False where it has ended before that."""
         with self._lock:
-            if not self._end:
-                self._status = 'running'
+            if self._end:
+                return False
+            self._status = 'running'
+            return True
 
     def ticks(self) -> list[bool]:
         """Return the ticks of the task's tracks."""
@@ -272,7 +294,9 @@ class _State:
             self.interrupt()
 
     def end(self, status: str, message: Any = None, result: Any = None, *, at_once: bool = True) -> None:
-        """End the task, unless it has ended."""
+        """End the task, unless it has ended, or this is a forked child, whose parent goes on with it."""
+        if self._publisher is not publisher.current():
+            return
         end = {'status': encode('status', status), 'message': encode('message', message)}
         if result is not None:
             end['result'] = encode('result', result)
@@ -324,6 +348,8 @@ class _State:
                 span.freeze()
             if self._ticks:
                 self._ticks.clear()
+        if self._status == 'pending':
+            self.end('cancelled', at_once=False)
 
     def interrupt(self) -> None:
         """End the task, because its process ends."""

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from beaker.cache import cache_regions
+from beaker.container import MemoryNamespaceManager
 
 from pyramid_progress.regions import configure
 
@@ -15,6 +16,7 @@ def _own_regions():
     """Give a test Beaker regions, and settings, that it may change."""
     before = dict(cache_regions)
     cache_regions.clear()
+    MemoryNamespaceManager.namespaces.dict.clear()
     yield
     cache_regions.clear()
     configure({})

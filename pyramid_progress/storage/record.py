@@ -83,6 +83,11 @@ def can_take(record: Record | None) -> bool:
     return record is not None and record['status'] == '"finished"' and TAKEN not in record
 
 
+def can_cancel(record: Record) -> bool:
+    """Tell whether a record is that of a task which can be asked to stop, and was not asked yet."""
+    return CANCELLABLE in record and CANCEL not in record and not has_ended(record)
+
+
 def taken(record: Record) -> Record:
     """Return the *record* marked as taken."""
     return record | {TAKEN: 'true'}

@@ -187,8 +187,9 @@ class TestAccess:
             with_policy(config)
             config.set_default_permission('edit')
 
+        app = make_app(configure)
         set_progress_status('a', current=1)
-        assert ask(make_app(configure), 'a').json['current'] == 1
+        assert ask(app, 'a').json['current'] == 1
 
 
 def test_errors_are_not_the_applications_error_pages(make_app):

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 #: An application that serves itself, asks itself over HTTP for what a page needs, and prints what it got.
-APPLICATION = '''
+APPLICATION = """
 import threading, urllib.request
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 from pyramid.config import Configurator
@@ -47,7 +47,7 @@ for path in sorted(set(re.findall(r'"(/pyramid_progress/[^"]+)"', page))):
     for module in re.findall(r"from '\\./([a-z_]+\\.js)'", text):
         kind, text = get(path.rsplit('/', 1)[0] + '/' + module)
         print(module, kind, len(text) > 500)
-'''
+"""
 
 
 @pytest.fixture(scope='module')
