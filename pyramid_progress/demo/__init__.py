@@ -1,0 +1,38 @@
+"""The application of ``development.ini``: two kinds of slow work, each with a progress bar.
+
+What it takes to have a bar is all here: ``config.include('pyramid_progress')`` below, two macros in
+``templates/``, and three function calls in :mod:`pyramid_progress.demo.jobs`.
+"""
+
+from typing import Any
+
+from pyramid.config import Configurator
+from pyramid.session import SignedCookieSessionFactory
+
+from .security import VisitorPolicy
+
+
+def main(global_config: dict[str, str], **settings: Any) -> Any:
+    """The WSGI application, as ``pserve development.ini`` starts it.
+
+    ``settings`` are the ini's; the demo's own begin with ``demo.`` and are explained there.
+    """
+    # A poll of the status must not answer with the session of a moment ago: the cookie is sent
+    # when the session changed (no reissue), and lives as long as the browser (no timeout).
+    session_factory = SignedCookieSessionFactory(
+        settings['demo.secret'], httponly=True, samesite='Lax', timeout=None, reissue_time=None
+    )
+    with Configurator(settings=settings, session_factory=session_factory, security_policy=VisitorPolicy()) as config:
+        config.set_default_csrf_options(require_csrf=True)
+        config.add_tween('pyramid_progress.demo.security.refuse_unreadable')
+        config.include('pyramid_progress')
+        config.include('.jobs')
+        config.add_static_view('demo-static', 'static')
+        config.add_route('index', '/')
+        config.add_route('import', '/import')
+        config.add_route('import_sample', '/import-sample')
+        config.add_route('sample', '/sample.csv')
+        config.add_route('census', '/census')
+        config.add_route('task', '/tasks/{task_id}')
+        config.scan()
+        return config.make_wsgi_app()

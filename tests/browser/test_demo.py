@@ -1,0 +1,220 @@
+"""The demo as `pserve development.ini` runs it, in a real browser: from the click to the result."""
+
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+DEVELOPMENT_INI = Path(__file__).parents[2] / 'development.ini'
+MAX_UPLOAD = 1_000_000
+
+# The jobs are real work, and a busy machine takes its time.
+expect.set_options(timeout=30_000)
+
+
+class Server:
+    """`pserve` with a copy of development.ini, and so with data of its own beside that copy."""
+
+    def __init__(self, folder, port):
+        self.url = f'http://127.0.0.1:{port}'
+        self._log = folder / 'log'
+        self._ini = folder / 'development.ini'
+        text = DEVELOPMENT_INI.read_text()
+        for setting, value in {'listen': f'127.0.0.1:{port}', 'demo.max_upload': MAX_UPLOAD}.items():
+            text, found = re.subn(rf'(?m)^{re.escape(setting)} = .*$', f'{setting} = {value}', text)
+            assert found == 1, setting
+        self._ini.write_text(text)
+
+    def start(self):
+        with self._log.open('a') as log:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'pyramid.scripts.pserve', str(self._ini)], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f'{self.url}/', timeout=5).close()  # noqa: S310
+                return
+            except OSError:
+                assert self._process.poll() is None, self.log
+                assert time.monotonic() < deadline, self.log
+                time.sleep(0.05)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(10)
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+
+@contextmanager
+def serving(folder, port):
+    server = Server(folder, port)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+    assert 'Traceback' not in server.log
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory, free_port):
+    with serving(tmp_path_factory.mktemp('demo'), free_port()) as server:
+        yield server
+
+
+@pytest.fixture
+def page(page):
+    """The page; whatever the browser complains of, scripts and security policy, is an error."""
+    complaints = watch(page)
+    yield page
+    assert complaints == []
+
+
+def watch(page):
+    complaints = []
+    page.on('pageerror', lambda error: complaints.append(str(error)))
+    page.on('console', lambda message: complaints.append(message.text) if message.type == 'error' else None)
+    return complaints
+
+
+def count(page, server, package):
+    """Start a census and return its card."""
+    page.goto(server.url)
+    page.get_by_label('Package', exact=True).select_option(package)
+    page.get_by_role('button', name='Count').click()
+    return page.get_by_role('article', name=f'Census of {package}')
+
+
+def import_sample(page, server):
+    """Start the import of the sample and return its card."""
+    page.goto(server.url)
+    page.get_by_role('button', name='Import the sample').click()
+    return page.get_by_role('article', name=re.compile('Import of unicode'))
+
+
+def import_file(page, server, content, name='animals.csv'):
+    """Upload a file and return the card of its import."""
+    page.goto(server.url)
+    page.get_by_label('CSV file', exact=True).set_input_files({'name': name, 'mimeType': 'text/csv', 'buffer': content})
+    page.get_by_role('button', name='Import', exact=True).click()
+    return page.get_by_role('article', name=f'Import of {name}')
+
+
+def wait_until_it_moves(card, above=0):
+    card.page.wait_for_function(
+        '([bar, above]) => bar.value > above && bar.value < bar.max',
+        arg=[card.locator('progress').element_handle(), above],
+    )
+    return card.locator('progress').evaluate('bar => bar.value')
+
+
+def test_census_from_click_to_result(page, server):
+    card = count(page, server, 'pyramid')
+    expect(card.locator('.outcome')).to_contain_text('Files:')
+    expect(card.locator('tbody tr')).to_have_count(10)
+    expect(card.get_by_role('row', name=re.compile('^config '))).to_be_visible()
+    card.get_by_role('link', name=re.compile('^All [0-9]+ parts')).click()
+    expect(page.get_by_role('row', name=re.compile('^router.py '))).to_be_visible()
+
+
+def test_import_from_click_to_result_with_a_reload_and_a_second_tab(page, server):
+    card = import_sample(page, server)
+    before = wait_until_it_moves(card)
+    page.reload()
+    assert wait_until_it_moves(card) >= before
+    tab = page.context.new_page()
+    complaints = watch(tab)
+    tab.goto(server.url)
+    in_tab = tab.get_by_role('article', name=re.compile('Import of unicode'))
+    expect(in_tab.get_by_role('progressbar')).to_be_visible()
+    for there in (card, in_tab):
+        expect(there.locator('.outcome')).to_contain_text(re.compile(r'Rows: 1\d\d,\d\d\d'))
+        expect(there.locator('pyramid-progress')).to_have_attribute('state', 'finished')
+    assert complaints == []
+    page.reload()
+    expect(card.get_by_role('progressbar')).to_have_count(0)
+    card.get_by_role('link', name='Look at the rows').click()
+    page.get_by_label('Find rows with these words').fill('snowman')
+    page.get_by_role('button', name='Find').click()
+    expect(page.get_by_role('row', name=re.compile('U.2603 SNOWMAN'))).to_be_visible()
+
+
+def test_malformed_file_fails_with_its_line(page, server):
+    card = import_file(page, server, b'name,legs\n' + b'cat,4\n' * 60_000 + b'hen\n')
+    sentence = 'Line 60002 has 1 cell; line 1 names 2 columns.'
+    expect(card.locator('pyramid-progress')).to_have_attribute('state', 'failed')
+    expect(card).to_contain_text(sentence)
+    page.reload()
+    expect(card.locator('.error')).to_have_text(f'Failed. {sentence}')
+
+
+def test_hostile_name_is_text(page, server):
+    hostile = '<img src=x onerror=alert(1)>.csv'
+    page.on('dialog', lambda dialog: pytest.fail('a script ran'))
+    card = import_file(page, server, f'{hostile}\n{hostile}\n'.encode(), hostile)
+    expect(card.get_by_role('rowheader', name=hostile)).to_be_visible()
+    expect(page.locator('main img')).to_have_count(0)
+
+
+def test_file_that_is_too_large_is_not_sent(page, server):
+    page.goto(server.url)
+    field = page.get_by_label('CSV file', exact=True)
+    field.set_input_files({'name': 'x.csv', 'mimeType': 'text/csv', 'buffer': b'x' * (MAX_UPLOAD + 1)})
+    assert field.evaluate('field => field.validationMessage') == 'This file is larger than 1 MB.'
+    page.get_by_role('button', name='Import', exact=True).click()
+    expect(page).to_have_url(f'{server.url}/')
+    field.set_input_files({'name': 'x.csv', 'mimeType': 'text/csv', 'buffer': b'x\n1\n'})
+    page.get_by_role('button', name='Import', exact=True).click()
+    expect(page.get_by_role('article', name='Import of x.csv')).to_contain_text('Rows: 1')
+
+
+def test_two_visitors_side_by_side(page, server, browser):
+    mine = import_sample(page, server)
+    wait_until_it_moves(mine)
+    context = browser.new_context()
+    other = context.new_page()
+    complaints = watch(other)
+    theirs = count(other, server, 'plaster')
+    expect(theirs.locator('.outcome')).to_contain_text('Files:')
+    expect(other.get_by_role('article')).to_have_count(1)
+    wait_until_it_moves(mine)
+    page.reload()
+    expect(page.get_by_role('article')).to_have_count(1)
+    context.close()
+    assert complaints == []
+
+
+def test_without_script(browser, server):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    card = count(page, server, 'plaster')
+    while not card.locator('.outcome').count():
+        card.get_by_role('link', name='Refresh').click()
+    expect(card.get_by_role('rowheader', name='loaders.py')).to_be_visible()
+    context.close()
+
+
+def test_task_whose_server_was_killed_has_failed(browser, tmp_path, free_port):
+    context = browser.new_context()
+    page = context.new_page()
+    with serving(tmp_path, free_port()) as server:
+        card = import_sample(page, server)
+        wait_until_it_moves(card)
+        server.kill()
+        expect(card.locator('pyramid-progress')).to_have_attribute('state', 'trouble')
+        server.start()
+        expect(card.locator('pyramid-progress')).to_have_attribute('state', 'failed')
+        expect(card).to_contain_text('The server was stopped in the middle of this.')
+        page.reload()
+        expect(card.locator('.error')).to_contain_text('The server was stopped in the middle of this.')
+    context.close()

@@ -1,0 +1,330 @@
+"""The demo's pages, without a browser: what goes wrong, and who sees what."""
+
+import csv
+import io
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from webtest import TestApp, Upload
+
+from pyramid_progress import configure, get_progress_status
+from pyramid_progress.demo import main
+from pyramid_progress.demo.census import take_census
+from pyramid_progress.demo.unicode_sample import FILE_NAME
+
+HOSTILE = '<img src=x onerror=alert(1)>'
+
+
+@pytest.fixture(scope='module')
+def settings(tmp_path_factory):
+    return {
+        'cache.regions': 'default, persistent',
+        'cache.type': 'memory',
+        'demo.secret': 'a secret of nobody',
+        'demo.data_dir': str(tmp_path_factory.mktemp('demo')),
+        'demo.max_upload': '1000000',
+    }
+
+
+@pytest.fixture(scope='module')
+def wsgi_app(settings):
+    # One for all tests: each application compiles its templates anew.
+    return main({}, **settings)
+
+
+@pytest.fixture
+def visitor(wsgi_app, settings):
+    configure(settings)
+    # WebOb need not copy a large form to a temporary file, which it would leave to the garbage collector to close.
+    return TestApp(wsgi_app, extra_environ={'webob.is_body_seekable': True})
+
+
+@pytest.fixture
+def rows_dir(settings):
+    return Path(settings['demo.data_dir'], 'rows')
+
+
+def upload(visitor, content, name='animals.csv', status=303):
+    """Send a file through the form of the index."""
+    form = visitor.get('/').forms[0]
+    form['file'] = Upload(name, content)
+    return form.submit(status=status)
+
+
+def ended(visitor, started):
+    """Wait for the end of the task that a form started; return its page."""
+    url = '/tasks/' + started.location.rpartition('#task-')[2]
+    deadline = time.monotonic() + 10
+    while True:
+        page = visitor.get(url)
+        if page.html.select('.outcome'):
+            return page
+        assert time.monotonic() < deadline, f'{url} did not end'
+        time.sleep(0.02)
+
+
+def rows_of(page, rows_dir):
+    """The database that a task's page is about."""
+    return rows_dir / f'{page.request.path.rpartition("/")[2]}.sqlite'
+
+
+def sentence(response):
+    """The text of the only error on a page."""
+    (error,) = response.html.select('.error')
+    return ' '.join(error.get_text().split())
+
+
+def test_index_offers_both_jobs(visitor):
+    page = visitor.get('/')
+    assert page.headers['Content-Security-Policy'] == "default-src 'self'"
+    assert [page.forms[n].action for n in range(3)] == ['/import', '/import-sample', '/census']
+    assert 'None yet.' in page
+
+
+def test_import(visitor, rows_dir):
+    text = 'name;legs;born\n"cat\nwith a line end";4;2020-01-31\n\nhen;2;\ntuna;;1999-12-01\n'
+    page = ended(visitor, upload(visitor, text.encode('utf-8-sig')))
+    assert 'Rows: 3' in page
+    columns = [
+        [' '.join(cell.get_text().split()) for cell in row.select('th, td')]
+        for row in page.html.select('.outcome tbody tr')
+    ]
+    assert columns == [
+        ['name', 'text', '3', '3', 'cat with a line end \N{MULTIPLICATION SIGN} 1'],
+        ['legs', 'whole number', '2', '2', '4 \N{MULTIPLICATION SIGN} 1'],
+        ['born', 'date', '2', '2', '2020-01-31 \N{MULTIPLICATION SIGN} 1'],
+    ]
+    with closing(sqlite3.connect(rows_of(page, rows_dir))) as db:
+        assert db.execute('SELECT line, c1, c2 FROM row').fetchall() == [
+            (2, 'cat\nwith a line end', '4'),
+            (5, 'hen', '2'),
+            (6, 'tuna', ''),
+        ]
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'a,b\n1,2\n3\n', 'Line 3 has 1 cell; line 1 names 2 columns.'),
+        (b'a,b\n1,2,3\n', 'Line 2 has 3 cells; line 1 names 2 columns.'),
+        (b'a,b\n"1\n1",2\nx\n', 'Line 4 has 1 cell'),
+        ('a,b\n1,é\n'.encode('latin-1'), 'Line 2 is not UTF-8 text (its byte 3 fits no character)'),
+        ('a,b\n1,2\n'.encode('utf-16'), 'Line 1 is not UTF-8 text'),
+        (b'a,b\n1,2\n"3,4\n5,6\n', 'Line 3: a quote is opened here and never closed.'),
+        (b'a,b\n"3' + b'4\n' * 70_000, 'Line 2: a cell is longer than 131,072 characters'),
+        (b'a,b\n"3"x,4\n', 'Line 2: after a closing quote comes more text'),
+        (b'a,b\r1,2\r', 'Line 1: a carriage return stands alone'),
+        (b'\x00' * 100_001, 'Line 1 is longer than 100,000 bytes'),
+        (b',' * 200, 'Line 1 has 201 cells; more than 200 are too many.'),
+        (b'\n\n', 'The file is empty: line 1 should name the columns.'),
+        (b'a,b\n', 'The file has no rows: after line 1 there is nothing.'),
+    ],
+)
+def test_malformed_file_fails_and_leaves_nothing(visitor, rows_dir, content, message):
+    page = ended(visitor, upload(visitor, content))
+    assert message in sentence(page)
+    assert not rows_of(page, rows_dir).exists()
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({}, 'Please choose a CSV file first.'),
+        ({'file': ''}, 'Please choose a CSV file first.'),
+        ({'file': 'a,b'}, 'Please choose a CSV file first.'),
+        ({'file': Upload('none.csv', b'')}, 'The file none.csv is empty.'),
+        (
+            {'file': Upload('huge.csv', b'a' * 1_000_001)},
+            'The file huge.csv has 1,000,001 bytes, more than 1,000,000.',
+        ),
+    ],
+)
+def test_bad_upload_is_answered_on_the_page(visitor, fields, message):
+    token = visitor.get('/').forms[0]['csrf_token'].value
+    page = visitor.post(
+        '/import', {'csrf_token': token, **fields}, upload_files=None, content_type='multipart/form-data', status=400
+    )
+    assert sentence(page) == message
+    assert 'None yet.' in page
+
+
+@pytest.mark.parametrize('name', ['', 'os', '../../etc', '/', HOSTILE, None])
+def test_census_of_nothing_on_the_list(visitor, name):
+    token = visitor.get('/').forms[2]['csrf_token'].value
+    fields = {'csrf_token': token} | ({} if name is None else {'package': name})
+    page = visitor.post('/census', fields, status=400)
+    assert sentence(page) == 'Please choose one of the packages on the list.'
+
+
+def test_census(visitor):
+    form = visitor.get('/').forms[2]
+    form['package'] = 'plaster'
+    page = ended(visitor, form.submit(status=303))
+    rows = page.html.select('.outcome tbody tr')
+    assert 'loaders.py' in [row.th.get_text() for row in rows]
+    files = sum(int(row.td.get_text()) for row in rows)
+    assert f'Files: {files}' in page
+
+
+def test_census_counts_what_does_not_parse(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'folder' / 'good.py').write_text('class A:\n    async def f(self):\n        def g(): ...\n')
+    (tmp_path / 'folder' / 'old.py').write_text('print "no"\n')
+    (tmp_path / 'latin.py').write_bytes('# coding: latin-1\ndef é(): ...\n'.encode('latin-1'))
+    (tmp_path / 'nul.py').write_bytes(b'\0')
+    (tmp_path / 'deep.py').write_text('(' * 10_000)
+    (tmp_path / 'broken.py').symlink_to('nowhere')
+    (tmp_path / 'directory.py').mkdir()
+    steps = []
+    result = take_census(lambda *step: steps.append(step), tmp_path)
+    assert {key: result[key] for key in result if key != 'parts'} == {
+        'files': 5,
+        'lines': 8,
+        'functions': 3,
+        'classes': 1,
+        'unparsed': 3,
+    }
+    assert result['parts'][0] == {
+        'name': 'folder',
+        'files': 2,
+        'lines': 4,
+        'functions': 2,
+        'classes': 1,
+        'unparsed': 1,
+    }
+    assert steps == [
+        (0, 5, 'deep.py'),
+        (1, 5, 'folder/good.py'),
+        (2, 5, 'folder/old.py'),
+        (3, 5, 'latin.py'),
+        (4, 5, 'nul.py'),
+        (5, 5),
+    ]
+
+
+def test_hostile_text_is_shown_as_text(visitor):
+    content = f'{HOSTILE},b\n{HOSTILE},1\n'.encode()
+    page = ended(visitor, upload(visitor, content, name=f'C:\\files/{HOSTILE}\x1b{"x" * 200}.csv'))
+    for response in (page, visitor.get('/')):
+        assert not response.html.select('main img')
+        assert HOSTILE in response.html.get_text()
+    assert page.html.h1.get_text() == f'Import of {HOSTILE} {"x" * (99 - len(HOSTILE))}'
+
+
+def test_find_rows(visitor):
+    page = ended(visitor, upload(visitor, b'name,legs\nblack cat,4\nblackbird,2\n"a ""wren""",2\n'))
+    form = next(form for form in page.forms.values() if 'words' in form.fields)
+    for words, lines in [
+        ('black', ['2', '3']),
+        ('cat BLACK', ['2']),
+        ('"wren', ['4']),
+        ('nothing', []),
+        ('" OR 1=1 --', []),
+        ('_', []),
+        ('\0 wren', ['4']),
+        ('wren ' * 5000, ['4']),
+        ('*', ['2', '3', '4']),
+        (' ', ['2', '3', '4']),
+    ]:
+        form['words'] = words
+        found = form.submit().html.select('section tbody tr')
+        assert [row.th.get_text() for row in found] == lines, words
+
+
+def test_long_cells_are_cut(visitor):
+    word = 'x' * 50_000
+    page = ended(visitor, upload(visitor, f'{word},b\n{word},1\n'.encode()))
+    assert len(page.text) < 10_000
+    assert [cell.get_text() for cell in page.html.select('section td')] == ['x' * 200 + '…', '1']
+
+
+def test_nothing_is_started_without_a_store(visitor, settings):
+    form = visitor.get('/').forms[2]
+    configure(settings | {'cache.type': 'ext:database', 'cache.url': 'sqlite:////nowhere/at/all'})
+    page = form.submit(status=503)
+    assert page.html.h1.get_text() == 'Not at the moment'
+    assert 'None yet.' in visitor.get('/')
+
+
+@pytest.mark.parametrize('path', ['/import', '/import-sample', '/census'])
+@pytest.mark.parametrize('fields', [{}, {'csrf_token': 'wrong'}])
+def test_csrf_token_is_needed(visitor, path, fields):
+    visitor.get('/')
+    page = visitor.post(path, {'package': 'plaster', **fields}, status=400)
+    assert page.html.h1.get_text() == 'This form is out of date'
+    assert 'None yet.' in visitor.get('/')
+
+
+def test_another_visitor_sees_nothing(visitor, wsgi_app):
+    page = ended(visitor, upload(visitor, b'secret\n1\n', name='secret.csv'))
+    url = page.request.path
+    task_id = url.rpartition('/')[2]
+    other = TestApp(wsgi_app)
+    assert 'secret' not in other.get('/')
+    assert other.get(url, status=404).html.h1.get_text() == 'There is no such page'
+    assert other.get('/progress_status', {'progress_id': task_id}).json == {'status': 'unknown'}
+    assert visitor.get('/progress_status', {'progress_id': task_id}).json['status'] == 'finished'
+
+
+def test_result_outlives_the_status(visitor, settings):
+    """A finished status is gone a while after it was read; the page then has the stored result."""
+    page = ended(visitor, upload(visitor, b'a,b\n1,2\n'))
+    configure(settings | {'progress.namespace': 'another'})
+    assert get_progress_status(page.request.path.rpartition('/')[2]) == {'status': 'unknown'}
+    assert 'Rows: 1' in visitor.get(page.request.path)
+    assert 'Rows: 1' in visitor.get('/')
+
+
+def test_old_tasks_give_way(visitor, rows_dir):
+    pages = [ended(visitor, upload(visitor, b'a,b\n1,2\n', name=f'{number}.csv')) for number in range(10)]
+    titles = [title.get_text() for title in visitor.get('/').html.select('article h3')]
+    assert titles == [f'Import of {number}.csv' for number in range(9, 0, -1)]
+    assert [rows_of(page, rows_dir).exists() for page in pages] == [False] + [True] * 9
+
+
+def test_sample(visitor):
+    response = visitor.get('/sample.csv')
+    assert response.content_disposition == f'attachment; filename="{FILE_NAME}"'
+    rows = list(csv.reader(io.StringIO(response.text)))
+    assert len(rows) > 130_000
+    assert rows[0][:3] == ['code point', 'name', 'category']
+    assert ['U+00BD', 'VULGAR FRACTION ONE HALF', 'No', 'ON', '0', 'A', '0', '', '0.5'] in [row[:9] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ('path', 'status'),
+    [
+        ('/nothing', 404),
+        ('/tasks/unknown', 404),
+        ('/import', 404),
+        ('/%ff', 400),
+        ('/tasks/x%ff', 400),
+        ('/?x=%ff', 400),
+    ],
+)
+def test_strange_url(visitor, path, status):
+    visitor.get(path, status=status)
+
+
+@pytest.mark.parametrize(
+    ('content_type', 'body'),
+    [
+        ('application/x-www-form-urlencoded', b'csrf_token=%ff'),
+        ('multipart/form-data', b'--x\r\n'),
+        ('multipart/form-data; boundary=x', b''),
+        ('multipart/form-data; boundary=x', b'--x\r\n\r\n'),
+        ('multipart/form-data; boundary=\xff', b'--x\r\n\r\n'),
+        (
+            'multipart/form-data; boundary=x',
+            b'--x\r\nContent-Disposition: form-data; name="csrf_token"\r\n\r\n\xff\r\n--x--\r\n',
+        ),
+        ('application/json', b'{}'),
+        ('', b'x'),
+    ],
+)
+def test_strange_form(visitor, content_type, body):
+    visitor.get('/')
+    visitor.request('/import', method='POST', content_type=content_type, body=body, status=400)
