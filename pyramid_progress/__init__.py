@@ -15,7 +15,7 @@ from .progress import (
 from .publisher import end_at_sigterm
 from .regions import configure
 from .storage import StorageError
-from .task import ProgressError, Task, TaskCancelled, new_progress_id, start_task
+from .task import ProgressError, Task, TaskCancelled, current_task, new_progress_id, start_task
 from .workers import Workers
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     'Task',
     'TaskCancelled',
     'configure',
+    'current_task',
     'get_progress_status',
     'get_progress_status_view',
     'get_running_tasks',

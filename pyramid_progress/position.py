@@ -20,7 +20,7 @@ class Span:
     :param weight: how much of the enclosing span's length a stage is worth
     """
 
-    __slots__ = ('_adds_up', '_lock', '_tracks', 'label', 'length', 'message', 'position', 'tracked', 'weight')
+    __slots__ = ('_lock', '_tracks', 'adds_up', 'label', 'length', 'message', 'position', 'tracked', 'weight')
 
     def __init__(self, length: float | None, label: Any = None, weight: float = 0) -> None:
         self.label = label
@@ -32,7 +32,8 @@ class Span:
         #: What tracks counted that are over.
         self.tracked = 0
         self._tracks: set[Track] = set()
-        self._adds_up = length is None
+        #: Whether the lengths of what is tracked add up to this span's.
+        self.adds_up = length is None
         # An iterator may be dropped, and so its track end, while this thread is in the middle of one of these.
         self._lock = RLock()
 
@@ -56,7 +57,7 @@ class Span:
             comes to *check*
         :param check: called now and then; what it raises is raised in the loop
         """
-        if self._adds_up and isinstance(iterable, Sized):
+        if self.adds_up and isinstance(iterable, Sized):
             self.length = (self.length or 0) + len(iterable)
         track = Track(ticks, check)
         with self._lock:

@@ -1,10 +1,12 @@
 """The task object: slow work, and the status that tells of it."""
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import RLock
 from types import TracebackType
 from typing import Any, TypeVar
@@ -25,6 +27,9 @@ T = TypeVar('T')
 #: What a visitor is told of an error that is not for his eyes.
 UNEXPECTED = 'An unexpected error ended this task.'
 INTERRUPTED = 'This task was interrupted.'
+
+#: The tasks whose blocks this thread, or asynchronous task, is in; the innermost is the last.
+current_tasks: ContextVar[tuple['Task', ...]] = ContextVar('current_tasks', default=())
 
 
 class ProgressError(Exception):
@@ -80,6 +85,12 @@ def open_task(
 ) -> 'Task':
     """Do what :func:`start_task` does, with a first *status*: 'running', or 'pending' until :meth:`Task.begin`."""
     return Task(_State(label, owner, length, tags, progress_id, cancellable).start(status))
+
+
+def current_task() -> 'Task | None':
+    """Return the task whose ``with`` block this thread, or asynchronous task, is in: the innermost, or None."""
+    tasks = current_tasks.get()
+    return tasks[-1] if tasks else None
 
 
 class Task:
@@ -195,11 +206,14 @@ class Task:
         return self._state.begin()
 
     def __enter__(self) -> 'Task':
+        current_tasks.set((*current_tasks.get(), self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # Not by a token: a generator may leave its block in another context than it entered it in, or in another order.
+        current_tasks.set(tuple(task for task in current_tasks.get() if task is not self))
         self._state.end_with(error)
 
     def _check(self) -> None:
@@ -335,7 +349,7 @@ class _State:
             'status': encode('status', self._status),
             'message': encode('message', message),
             'length': encode_number('length', spans[0].length),
-            'current': encode_number('current', overall(spans)),
+            'current': _encode_position(overall(spans)),
         } | self._end
 
     def cancel(self) -> None:
@@ -354,3 +368,10 @@ class _State:
     def interrupt(self) -> None:
         """End the task, because its process ends."""
         self.end('failed', INTERRUPTED, at_once=False)
+
+
+def _encode_position(value: Any) -> str:
+    """Return the JSON text of what a work has counted, in whatever numbers (numpy's, fractions, …) it counts."""
+    if not isinstance(value, (int, float)):
+        value = float(value)
+    return encode_number('current', value) if math.isfinite(value) else 'null'

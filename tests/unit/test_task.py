@@ -7,6 +7,8 @@ import sys
 import textwrap
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -162,6 +164,16 @@ class TestPosition:
             task.current = 7
             task.length = 20
             published(task, current=7, length=20)
+
+    @pytest.mark.parametrize(
+        ('step', 'current'), [(Fraction(1, 2), 0.5), (float('inf'), None), (float('nan'), None), (Decimal(3), 3.0)]
+    )
+    def test_numbers_that_json_does_not_have_disturb_nobody(self, step, current):
+        with start_task('Import') as task, start_task('Other') as other:
+            task.advance(step)
+            other.advance()
+            published(task, current=current)
+            published(other, current=1)
 
     def test_track_counts_what_is_completed(self):
         with start_task('Import') as task:

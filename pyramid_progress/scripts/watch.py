@@ -1,0 +1,68 @@
+"""Live bars in a terminal, drawn with rich."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..storage import StorageError
+from .summary import Summary, plain, summaries
+
+#: Seconds between two looks.
+_INTERVAL = 0.5
+
+_STYLES = {'finished': 'green', 'stalled': 'yellow', 'cancelling': 'yellow', 'pending': 'dim'}
+
+
+def watch(look: Callable[[], list[dict[str, Any]]]) -> None:
+    """Show the tasks that *look* returns, again and again, until Ctrl-C.
+
+    :raises StorageError: where the store does not answer at the first look; later on, the bars say so, and wait
+    """
+    tasks = look()
+    trouble = ''
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_view(tasks, trouble, console.height), refresh=True)
+            time.sleep(_INTERVAL)
+            try:
+                tasks, trouble = look(), ''
+            except StorageError as error:
+                trouble = plain(f'The store of progress does not answer: {error}')
+
+
+def _view(tasks: list[dict[str, Any]], trouble: str, height: int) -> RenderableType:
+    table = Table(box=None, expand=True, pad_edge=False)
+    table.add_column('LABEL', ratio=3, no_wrap=True)
+    table.add_column('OWNER', ratio=1, no_wrap=True)
+    table.add_column('', ratio=2, min_width=8)
+    for title in ('PROGRESS', 'STATUS', 'AGE'):
+        table.add_column(title, no_wrap=True)
+    table.add_column('MESSAGE', ratio=3, no_wrap=True)
+    # The heading, a line for the rest or trouble, and the one that the cursor is in.
+    room = max(height - 3, 1)
+    for task in summaries(tasks[:room]):
+        table.add_row(
+            Text(task.label),
+            Text(task.owner),
+            _bar(task),
+            Text(task.progress),
+            Text(task.status, _STYLES.get(task.status, '')),
+            Text(task.age),
+            Text(task.message),
+        )
+    rest = len(tasks) - room
+    note = trouble or ('There are no tasks.' if not tasks else f'and {rest:,} more' if rest > 0 else '')
+    return Group(table, Text(note, 'red' if trouble else 'dim', no_wrap=True, overflow='ellipsis'))
+
+
+def _bar(task: Summary) -> RenderableType:
+    if task.percent is not None:
+        return ProgressBar(total=100, completed=task.percent)
+    return ProgressBar(total=None) if task.status == 'running' else Text()
