@@ -16,9 +16,16 @@ install_requires = [
 ]
 
 redis = ['redis >= 5']
-demo = ['waitress']
+celery = ['celery >= 5.3']
+tqdm = ['tqdm >= 4.66']
+terminal = ['rich >= 13']
+toolbar = ['pyramid_debugtoolbar >= 4.10']
+demo = [*toolbar, 'waitress']
 test = [
     *redis,
+    *celery,
+    *tqdm,
+    *terminal,
     *demo,
     'build',
     'hypothesis',
@@ -52,10 +59,24 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['pyramid_progress', 'pyramid_progress.*']),
     package_data={
-        'pyramid_progress': ['py.typed', 'static/*', 'templates/*.pt'],
+        'pyramid_progress': ['py.typed', 'static/*', 'templates/*'],
+        'pyramid_progress.storage': ['*.lua'],
         'pyramid_progress.demo': ['static/*', 'templates/*.pt'],
     },
     zip_safe=False,
     install_requires=install_requires,
-    extras_require={'redis': redis, 'demo': demo, 'test': test, 'dev': dev},
+    extras_require={
+        'celery': celery,
+        'demo': demo,
+        'dev': dev,
+        'redis': redis,
+        'terminal': terminal,
+        'test': test,
+        'toolbar': toolbar,
+        'tqdm': tqdm,
+    },
+    entry_points={
+        'beaker.backends': ['sqlite = pyramid_progress.storage.sqlite_namespace:SqliteNamespaceManager'],
+        'console_scripts': ['pprogress = pyramid_progress.scripts.pprogress:main'],
+    },
 )

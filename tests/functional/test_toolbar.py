@@ -1,0 +1,55 @@
+"""The panel of the debug toolbar, in a toolbar."""
+
+import re
+
+import pytest
+
+from pyramid_progress import StorageError, get_running_tasks, init_progress_status, set_progress_status
+from pyramid_progress.regions import store
+
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::ResourceWarning')
+
+
+@pytest.fixture
+def panel(make_app):
+    """Return a function that opens the panel and returns its text."""
+
+    def configure(config):
+        config.include('pyramid_debugtoolbar')
+        config.add_route('page', '/')
+        config.add_view(
+            lambda request: request.response.__class__('<html><body>A page</body></html>', content_type='text/html'),
+            route_name='page',
+        )
+
+    app = make_app(
+        configure,
+        **{'debugtoolbar.includes': 'pyramid_progress.toolbar', 'debugtoolbar.hosts': '0.0.0.0/0'},
+    )
+    environ = {'REMOTE_ADDR': '127.0.0.1'}
+
+    def open_panel():
+        page = app.get('/', extra_environ=environ)
+        toolbar = re.search(r'/_debug_toolbar/[0-9a-f]+', page.text).group()
+        return app.get(toolbar, extra_environ=environ).text
+
+    return open_panel
+
+
+def test_it_shows_tasks_and_regions(panel):
+    init_progress_status('a', 'mary', '<b>Import</b>', length=10, current=3)
+    set_progress_status('a', 'finished', message='Done')
+    text = panel()
+    assert '&lt;b&gt;Import&lt;/b&gt;' in text
+    assert '<b>Import' not in text
+    for word in ('mary', 'Done', 'BeakerStorage', 'persistent', 'memory'):
+        assert word in text
+    assert get_running_tasks() == {'a'}  # it only looks
+
+
+def test_a_store_that_is_down(panel, monkeypatch):
+    def fail():
+        raise StorageError('Nobody is there')
+
+    monkeypatch.setattr(store().storage, 'tasks', fail)
+    assert 'Nobody is there' in panel()
