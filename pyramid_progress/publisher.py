@@ -68,6 +68,7 @@ class Publisher:
         self._ends: deque[_End] = deque()
         self._thread: threading.Thread | None = None
         self._is_down = False
+        self._turn = threading.Lock()  # a round's, or that of who must not write in the middle of one
         atexit.register(self.close)
 
     def watch(self, task: Published) -> None:
@@ -89,6 +90,13 @@ class Publisher:
             with self._condition:
                 self._ends.append(end)
                 self._wake()
+
+    def hand_over(self, task: Published) -> None:
+        """Write a task for the last time, and only once: another process goes on with it."""
+        with self._condition:
+            self._tasks.discard(task)
+        with self._turn:
+            self._try(lambda: self._write(_End(task.id, task.record(), time.monotonic())))
 
     def close(self) -> None:
         """End what still runs as interrupted; give the store a moment to take all that has ended."""
@@ -115,7 +123,8 @@ class Publisher:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._tasks or self._ends)
-            self._try(self._round)
+            with self._turn:
+                self._try(self._round)
             time.sleep(INTERVAL)
 
     def _try(self, speak: Callable[[], None]) -> bool:

@@ -84,7 +84,7 @@ def open_task(
     cancellable: bool = True,
 ) -> 'Task':
     """Do what :func:`start_task` does, with a first *status*: 'running', or 'pending' until :meth:`Task.begin`."""
-    return Task(_State(label, owner, length, tags, progress_id, cancellable).start(status))
+    return Task(State(label, owner, length, tags, progress_id, cancellable).start(status))
 
 
 def current_task() -> 'Task | None':
@@ -107,7 +107,7 @@ class Task:
     :class:`ProgressError`, and of any other only that there was one. Methods may be called from any thread.
     """
 
-    def __init__(self, state: '_State') -> None:
+    def __init__(self, state: 'State') -> None:
         self._state = state
         # A task that nobody holds any more, and that has not ended, never will.
         finalize(self, state.end, 'failed', INTERRUPTED, at_once=False)
@@ -221,7 +221,7 @@ class Task:
             raise TaskCancelled
 
 
-class _State:
+class State:
     """What a task is, apart from the object that its user holds: the publisher may hold this without keeping that."""
 
     def __init__(
@@ -248,7 +248,7 @@ class _State:
         self._lock = RLock()
         self._publisher = publisher.current()
 
-    def start(self, status: str) -> '_State':
+    def start(self, status: str) -> 'State':
         """Put the task into the store, with that status."""
         self._status = status
         try:
