@@ -8,7 +8,6 @@ from pyramid.interfaces import ISecurityPolicy
 from .progress import UNKNOWN
 from .regions import store
 from .settings import Settings
-from .storage import Storage
 from .storage.record import Record, can_cancel, can_take, public
 
 
@@ -28,10 +27,16 @@ def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> di
     records = storage.read(progress_ids)
     seen = {}
     for progress_id in progress_ids:
+        seen[progress_id] = dict(UNKNOWN)
         record = records.get(progress_id)
-        status = _seen(request, progress_id, record, storage) if record else None
-        seen[progress_id] = dict(UNKNOWN) if status is None else status
-        if take and status and can_take(record):
+        if record is None:
+            continue
+        status = public(record, storage.now)
+        is_told = _may_see(request, progress_id, status)
+        if is_told or is_operator(request):
+            seen[progress_id] = _shown(request, record, status)
+        # An operator who looks on does not take an end away from those it is for.
+        if take and is_told and can_take(record):
             storage.take(progress_id, settings.linger)
     return seen
 
@@ -42,19 +47,27 @@ def may_cancel(request: Any, status: dict[str, Any]) -> bool:
     Its owner may, and an operator; where it has no owner, whoever knows its id.
     """
     owner = status.get('owner')
-    return owner is None or _is_owner(request, owner) or is_operator(request)
+    return owner is None or is_owner(owner, request.authenticated_userid) or is_operator(request)
 
 
 def is_operator(request: Any) -> bool:
     """Tell whether a request has the ``progress.operator_permission``."""
-    permission = _settings(request).operator_permission
+    permission = settings_of(request).operator_permission
     return permission is not None and bool(request.has_permission(permission))
 
 
-def _seen(request: Any, progress_id: str, record: Record, storage: Storage) -> dict[str, Any] | None:
-    status = public(record, storage.now)
-    if not _may_see(request, progress_id, status):
-        return None
+def is_owner(owner: Any, userid: Any) -> bool:
+    """Tell whether a task's *owner* is the user with this id: they are compared as strings."""
+    return owner is not None and userid is not None and str(owner) == str(userid)
+
+
+def settings_of(request: Any) -> Settings:
+    """Return the settings of a request's application."""
+    settings: Settings = request.registry.get('pyramid_progress') or Settings()
+    return settings
+
+
+def _shown(request: Any, record: Record, status: dict[str, Any]) -> dict[str, Any]:
     if can_cancel(record) and may_cancel(request, status):
         status['cancellable'] = True
     status.pop('owner', None)
@@ -62,23 +75,13 @@ def _seen(request: Any, progress_id: str, record: Record, storage: Storage) -> d
 
 
 def _may_see(request: Any, progress_id: str, status: dict[str, Any]) -> bool:
-    rule = _settings(request).access
+    rule = settings_of(request).access
     if callable(rule):
         return bool(rule(request, progress_id, dict(status)))
     owner = status.get('owner')
     if rule == 'id' or (rule == 'auto' and (owner is None or not _has_policy(request))):
         return True
-    return owner is not None and (_is_owner(request, owner) or is_operator(request))
-
-
-def _is_owner(request: Any, owner: Any) -> bool:
-    userid = request.authenticated_userid
-    return userid is not None and str(owner) == str(userid)
-
-
-def _settings(request: Any) -> Settings:
-    settings: Settings = request.registry.get('pyramid_progress') or Settings()
-    return settings
+    return owner is not None and is_owner(owner, request.authenticated_userid)
 
 
 def _has_policy(request: Any) -> bool:

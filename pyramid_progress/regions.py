@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Mapping
 from threading import Lock
 from typing import Any, NamedTuple
@@ -117,9 +118,10 @@ class _Current:
     def use(self, settings: Settings, *, silent_expire: bool) -> None:
         """Put *settings* in force; *silent_expire* tells that the lifetime in the status region is nobody's."""
         with self._lock:
+            opened = self._open(settings, silent_expire)
             self._settings = settings
             self._silent_expire = silent_expire
-            self._open()
+            self._replace(opened)
 
     def store(self) -> Store:
         """Return the store of the regions as they are now."""
@@ -128,7 +130,8 @@ class _Current:
             with self._lock:
                 opened = self._opened
                 if not self._is_current(opened):
-                    opened = self._open()
+                    opened = self._open(self._settings, self._silent_expire)
+                    self._replace(opened)
         assert opened is not None  # noqa: S101
         return opened.store
 
@@ -139,8 +142,16 @@ class _Current:
             and opened.tasks == cache_regions.get(self._settings.tasks_region)
         )
 
-    def _open(self) -> _Opened:
-        settings = self._settings
+    def renew_lock(self) -> None:
+        """Let go, in a forked child, of what a thread of its parent's may have held."""
+        self._lock = Lock()
+
+    def _replace(self, opened: _Opened) -> None:
+        if self._opened:
+            self._opened.store.storage.close()
+        self._opened = opened
+
+    def _open(self, settings: Settings, silent_expire: bool) -> _Opened:
         tasks, statuses = self._region(settings.tasks_region), self._region(settings.status_region)
         try:
             storage = open_storage(tasks, statuses, namespace=settings.namespace, timeout=settings.timeout)
@@ -149,13 +160,10 @@ class _Current:
                 f'the Beaker cache regions {settings.tasks_region!r} and {settings.status_region!r}'
                 f' cannot be used: {error}'
             ) from error
-        if self._opened:
-            self._opened.store.storage.close()
         expire = statuses.get('expire')
-        if not expire or (self._silent_expire and expire == _SILENT_EXPIRE):
+        if not expire or (silent_expire and expire == _SILENT_EXPIRE):
             expire = settings.expire
-        self._opened = _Opened(tasks, statuses, Store(storage, float(expire), settings))
-        return self._opened
+        return _Opened(tasks, statuses, Store(storage, float(expire), settings))
 
     @staticmethod
     def _region(name: str) -> dict[str, Any]:
@@ -169,3 +177,5 @@ class _Current:
 
 
 _current = _Current()
+
+os.register_at_fork(after_in_child=_current.renew_lock)

@@ -95,7 +95,7 @@ def _access(key: str, value: Any) -> str | AccessRule:
         return str(rule)
     try:
         rule = DottedNameResolver().maybe_resolve(rule)
-    except (ImportError, ValueError) as error:
+    except (ImportError, IndexError, ValueError) as error:  # the resolver's for an empty name
         raise ConfigurationError(
             f"{key} = {value!r}: this must be 'auto', 'id', 'owner' or the dotted name of a callable,"
             f' but that name cannot be imported ({error})'

@@ -38,7 +38,19 @@ def _place(region: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _driver(region: Mapping[str, Any], namespace: str, timeout: float) -> Storage:
-    """Return the driver for a region. A driver, and the library it needs, is imported when it is used."""
+    """Return the driver for a region: the place to add another.
+
+    A driver, and the library it needs, is imported when it is used.
+    """
+    kind = region['type']
+    if kind == 'sqlite':
+        from .sqlite import SqliteStorage
+
+        return SqliteStorage(region, namespace, timeout)
+    if kind in ('ext:redis', 'ext:rediscluster'):
+        from .redis import RedisStorage
+
+        return RedisStorage(region, namespace, timeout)
     from .beaker import BeakerStorage
 
     return BeakerStorage(region, namespace, timeout)

@@ -10,15 +10,17 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from beaker.cache import clsmap
 from beaker.container import OpenResourceNamespaceManager
 from beaker.ext.memcached import MemcachedNamespaceManager
 from beaker.ext.sqla import SqlaNamespaceManager
+from beaker.synchronization import _synchronizers
 from beaker.util import SyncDict
 
 from . import record as rules
@@ -51,19 +53,28 @@ class BeakerStorage(Storage):
     """
 
     def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
-        self._manager: Callable[..., Any] = clsmap[region['type']]
+        self._manager: Any = clsmap[region['type']]
         self._options = {name: value for name, value in region.items() if value is not None}
         self._namespace = namespace
-        self._locks = Locks(NAMESPACES, _lock_directory(region), timeout)
+        self._locks = Locks(NAMESPACES + 1, _lock_directory(region), timeout)
+        self._has_table = False
         self._check()
 
     def _check(self) -> None:
         """Find out what can be known without a word to a server."""
-        if self._options['type'] == 'ext:database':
-            if 'url' not in self._options:
-                raise ValueError('a region of type ext:database needs a url')
+        kind = self._options['type']
+        # A library takes long to import: not with the first task, while others wait for a lock.
+        self._manager._init_dependencies()
+        if kind == 'ext:database':
+            _check_database(self._options.get('url'))
             return
-        space = self._manager(f'{self._namespace}:00', **self._options)
+        try:
+            with self._locks.hold(0):
+                space = self._manager(f'{self._namespace}:00', **self._options)
+        except StorageError:
+            return  # others are using it, so it can be used
+        except TypeError as error:  # an argument is missing
+            raise ValueError(f'a region of type {kind} needs more options: {error}') from error
         for name in ('file_dir', 'dbm_dir'):
             directory = getattr(space, name, None)
             if directory and not os.access(directory, os.W_OK):
@@ -139,11 +150,10 @@ class BeakerStorage(Storage):
         """Open a namespace, for reading ('r') or for changes ('c'), under its lock.
 
         Beaker's own access locks are left out: ``ext:database`` has none, and the others do not survive a fork.
-        A new manager each time, because that of ``ext:database`` never reads again what it once loaded.
         """
-        with self._locks.hold(number):
-            try:
-                space = self._manager(f'{self._namespace}:{number:02x}', **self._options)
+        try:
+            with self._locks.hold(number):
+                space = self._space(number)
                 if not isinstance(space, OpenResourceNamespaceManager):
                     yield _Bucket(space)
                     return
@@ -152,8 +162,20 @@ class BeakerStorage(Storage):
                     yield _Bucket(space)
                 finally:
                     space.close()
-            except Exception as error:
-                raise StorageError(f'the region of type {self._options["type"]!r} failed: {error}') from error
+        except StorageError:
+            raise
+        except Exception as error:
+            raise StorageError(f'the region of type {self._options["type"]!r} failed: {error}') from error
+
+    def _space(self, number: int) -> Any:
+        """Return a new manager of a namespace: that of ``ext:database`` never reads again what it once loaded."""
+        if self._has_table:
+            return self._manager(f'{self._namespace}:{number:02x}', **self._options)
+        # The first manager of ``ext:database`` makes the table: two that do so at the same time fail.
+        with self._locks.hold(NAMESPACES):
+            space = self._manager(f'{self._namespace}:{number:02x}', **self._options)
+        self._has_table = True
+        return space
 
 
 class _Bucket:
@@ -181,9 +203,9 @@ class _Bucket:
 
     def remove(self, progress_id: str) -> None:
         key = _key(progress_id)
+        self._delete(key)
         index = self._index()
         if index.pop(key, None):
-            self._delete(key)
             self._store(_INDEX, index, _LONGEST_IN_BEAKER)
 
     def listed(self) -> Iterator[str]:
@@ -228,12 +250,23 @@ class _Bucket:
             return None
 
     def _store(self, key: str, value: Any, expire: float) -> None:
-        self._space.set_value(key, value, expiretime=math.ceil(min(expire, _LONGEST_IN_BEAKER)))
+        # One more second, since memcached counts by whole ticks of its clock: what has expired is known here.
+        self._space.set_value(key, value, expiretime=min(math.ceil(expire) + 1, _LONGEST_IN_BEAKER))
 
     def _delete(self, key: str) -> None:
         # Not every manager of Beaker's ignores the deletion of what is not there.
         if key in self._space:
             del self._space[key]
+
+
+def _check_database(url: Any) -> None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(url)
+    except ArgumentError as error:
+        raise ValueError(f'the url of a region of type ext:database will not do: {error}') from error
 
 
 def _digest(progress_id: str) -> bytes:
@@ -245,22 +278,23 @@ def _key(progress_id: str) -> str:
 
 
 def _lock_directory(region: Mapping[str, Any]) -> Path | None:
-    """Return the directory of a region's lock files, which exists from then on; None where none are needed."""
+    """Return the directory of a region's lock files; None where none are needed."""
     if region['type'] == 'memory':
         return None
     if region.get('lock_dir'):
-        directory = Path(region['lock_dir'])
-    elif region.get('data_dir'):
-        directory = Path(region['data_dir'], 'container_progress_lock')
-    else:
-        # Processes that share a server without a common directory have this one in common, if one user runs them.
-        directory = Path(tempfile.gettempdir(), f'pyramid_progress-{os.getuid()}')
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return directory
+        return Path(region['lock_dir'])
+    if region.get('data_dir'):
+        return Path(region['data_dir'], 'container_progress_lock')
+    # Processes that share a server without a common directory have this one in common, if one user runs them.
+    return Path(tempfile.gettempdir(), f'pyramid_progress-{os.getuid()}')
 
 
 def _after_fork() -> None:
-    """Drop the clients that Beaker keeps: a forked child must not speak on its parent's connections."""
+    """Let go, in a forked child, of what Beaker shares among all its managers.
+
+    The child must not speak on its parent's connections, nor wait for a thread that it does not have.
+    """
+    _synchronizers.mutex = RLock()
     for engine in SqlaNamespaceManager.binds.dict.values():
         engine.dispose(close=False)
     SqlaNamespaceManager.binds = SyncDict()

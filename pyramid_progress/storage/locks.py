@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,30 +17,34 @@ class Locks:
     """Numbered locks.
 
     A thread lock serves the threads of a process and ``flock`` the processes: the kernel releases it when its
-    holder dies, however that happens. A child that is forked while another thread holds one inherits the open
-    file, and with it the lock; it closes it at once.
+    holder dies, however that happens. A fork waits until no other thread holds one: what a thread that the child
+    does not have was in the middle of (a mutex of Beaker's, a connection of SQLAlchemy's) would be so for ever.
+
+    Who holds a lock may take only one of a higher number as well.
 
     :param count: how many locks there are
-    :param directory: where the lock files are; None for a store that only this process sees
+    :param directory: where the lock files are, made where it is missing; None for a store that only this process sees
     :param timeout: seconds to wait for a lock before :class:`StorageError`
+    :raises OSError: where the directory cannot be made
     """
 
     def __init__(self, count: int, directory: Path | None, timeout: float) -> None:
         self._count = count
         self._directory = directory
         self._timeout = timeout
-        self._reset()
+        if directory:
+            _make(directory)
+        self.renew()
         _every.add(self)
 
-    def _reset(self) -> None:
+    def renew(self) -> None:
+        """Begin with locks that nobody holds."""
         self._threads = [Lock() for _ in range(self._count)]
-        self._held: set[int] = set()
 
-    def after_fork(self) -> None:
-        """Let go, in a forked child, of what its parent's threads hold."""
-        for descriptor in self._held:
-            os.close(descriptor)
-        self._reset()
+    def hold_all(self) -> list[Lock]:
+        """Keep other threads out of all locks, as far as that can be had within the timeout; return those held."""
+        deadline = time.monotonic() + self._timeout
+        return [lock for lock in self._threads if lock.acquire(timeout=max(0, deadline - time.monotonic()))]
 
     @contextmanager
     def hold(self, number: int) -> Iterator[None]:
@@ -59,39 +64,53 @@ class Locks:
 
     @contextmanager
     def _hold_file(self, path: Path, deadline: float) -> Iterator[None]:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self._held.add(descriptor)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # somebody has tidied up
+            _make(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             self._flock(descriptor, path, deadline)
-            try:
-                yield
-            finally:
-                # Closing alone would leave the lock with a child forked in the meantime.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            yield
         finally:
-            self._held.discard(descriptor)
+            # Closing alone would leave the lock with a program that another thread is just starting.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def _flock(self, descriptor: int, path: Path, deadline: float) -> None:
-        pause = 0.0002
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise StorageError(f'another process kept {path} locked for {self._timeout:g} s') from None
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.01)
+                # Who waits longer between two tries hardly ever finds it free, where a busy process takes it again
+                # at once.
+                time.sleep(0.0005)
             else:
                 return
 
 
+def _make(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 _every: WeakSet[Locks] = WeakSet()
+_forking = threading.local()
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    _forking.held = [lock for locks in list(_every) for lock in locks.hold_all()]
+
+
+def _after_fork_in_parent() -> None:
+    for lock in _forking.held:
+        lock.release()
+
+
+def _after_fork_in_child() -> None:
     for locks in _every:
-        locks.after_fork()
+        locks.renew()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,113 @@
+"""The jobs that tests run in other processes.
+
+It reads ``[regions, settings, job, arguments]``, says "ready", waits for another line, does the job, and prints its
+result, or the traceback of its error: all of it JSON, a line each.
+"""
+
+import json
+import sys
+import traceback
+from contextlib import suppress
+
+from beaker.cache import cache_regions
+
+from pyramid_progress import (
+    configure,
+    get_progress_status,
+    get_running_tasks,
+    init_progress_status,
+    set_progress_status,
+)
+
+
+def starts(name, count):
+    """Start tasks."""
+    for number in range(count):
+        init_progress_status(f'{name}-{number}', name, f'Task {number}', length=count)
+
+
+def lives(name, count):
+    """Take tasks through their whole lives, and return how many were seen in each state."""
+    seen = {'listed': 0, 'running': 0, 'finished': 0, 'unknown': 0, 'left': 0}
+    for number in range(count):
+        progress_id = f'{name}-{number}'
+        init_progress_status(progress_id, name, f'Task {number}', length=count)
+        set_progress_status(progress_id, message='half', current=number)
+        status = get_progress_status(progress_id)
+        seen['running'] += (status['status'], status['message'], status['current']) == ('running', 'half', number)
+    listed = get_running_tasks()
+    for number in range(count):
+        progress_id = f'{name}-{number}'
+        seen['listed'] += progress_id in listed
+        set_progress_status(progress_id, 'finished', current=count)
+        status = get_progress_status(progress_id)
+        seen['finished'] += (status['status'], status['message'], status['current']) == ('finished', 'half', count)
+        seen['unknown'] += get_progress_status(progress_id) == {'status': 'unknown'}
+    seen['left'] = sum(progress_id.startswith(f'{name}-') for progress_id in get_running_tasks())
+    return seen
+
+
+def changes(name, count, times):
+    """Change tasks of one's own many times, and return how many changes were not there afterwards."""
+    ids = [f'{name}-{number}' for number in range(count)]
+    lost = 0
+    for turn in range(times):
+        for progress_id in ids:
+            set_progress_status(progress_id, message=f'at {turn}', length=2 * turn, current=turn)
+        for progress_id in ids:
+            status = get_progress_status(progress_id)
+            lost += (status['message'], status['length'], status['current']) != (f'at {turn}', 2 * turn, turn)
+    return lost
+
+
+def changes_together(progress_id, count):
+    """Change a task that others change too, and return how often its parts did not fit together."""
+    torn = 0
+    for number in range(count):
+        set_progress_status(progress_id, message=f'at {number}', length=2 * number, current=number)
+        status = get_progress_status(progress_id)
+        torn += (status['message'], status['length']) != (f'at {status["current"]}', 2 * status['current'])
+    return torn
+
+
+def changes_of_one_member(progress_id, member, count):
+    """Change a member of a task whose other members others change, and return how many changes got lost."""
+    lost = 0
+    for number in range(count):
+        set_progress_status(progress_id, **{member: number})
+        lost += get_progress_status(progress_id)[member] != number
+    return lost
+
+
+def takes(progress_ids):
+    """Read tasks that are finished, and return of how many this process learned the end."""
+    return sum(get_progress_status(progress_id)['status'] == 'finished' for progress_id in progress_ids)
+
+
+def claims(progress_ids, owner):
+    """Start tasks whose ids others want too, and return those that this owner got."""
+    won = []
+    for progress_id in progress_ids:
+        with suppress(ValueError):
+            init_progress_status(progress_id, owner, 'Mine')
+            won.append(progress_id)
+    return won
+
+
+def main():
+    for line in sys.stdin:
+        regions, settings, job, arguments = json.loads(line)
+        cache_regions.clear()
+        cache_regions.update(regions)
+        configure(settings)
+        print('"ready"', flush=True)
+        sys.stdin.readline()
+        try:
+            answer = {'result': globals()[job](*arguments)}
+        except Exception:  # noqa: BLE001
+            answer = {'error': traceback.format_exc()}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,124 @@
+"""Settings that will not do stop the start of an application, with a sentence that names them."""
+
+import os.path
+
+import pytest
+from beaker.cache import cache_regions
+from pyramid.config import Configurator
+from pyramid.exceptions import ConfigurationError
+
+import pyramid_progress
+from pyramid_progress.regions import store
+
+
+def include(settings):
+    Configurator(settings=settings).include('pyramid_progress')
+
+
+STARTS = [include, pyramid_progress.configure]
+
+REGIONS = {'cache.regions': 'default, persistent', 'cache.type': 'memory'}
+
+BAD_SETTINGS = [
+    ('progress.expire', '0'), ('progress.expire', '-1'), ('progress.expire', 'a day'), ('progress.expire', ''),
+    ('progress.expire', 'nan'), ('progress.expire', 'inf'), ('progress.expire', None),
+    ('progress.linger', '-0.1'), ('progress.linger', 'no'), ('progress.linger', 'nan'), ('progress.linger', []),
+    ('progress.timeout', '0'), ('progress.timeout', '-1'), ('progress.timeout', '1 s'), ('progress.timeout', 'inf'),
+    ('progress.access', 'nobody'), ('progress.access', ''), ('progress.access', 'no.such.module'),
+    ('progress.access', 'os.no_such_name'), ('progress.access', 'os.sep'), ('progress.access', 1),
+    ('progress.threads', '0'), ('progress.threads', '-1'), ('progress.threads', '1.5'), ('progress.threads', 'many'),
+    ('progress.operator_permission', ''), ('progress.permission', ''), ('progress.permission', 3),
+    ('progress.namespace', ' '), ('progress.namespace', 5),
+    ('progress.tasks_region', ''), ('progress.status_region', '  '),
+    ('progress.expires', '60'), ('progress.', 'x'), ('progress.Expire', '60'), ('progress.no.such', None),
+    ('cache.persistent.type', 'no-such-type'), ('cache.default.type', 'ext:nosuch'), ('cache.type', 'Memory'),
+    ('cache.persistent.expire', '0'), ('cache.persistent.expire', '-5'), ('cache.persistent.expire', 'soon'),
+    ('cache.expire', '-1'), ('beaker.cache.expire', 'x'), ('beaker.cache.default.expire', '-1'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('start', STARTS)
+@pytest.mark.parametrize(('key', 'value'), BAD_SETTINGS)
+def test_a_bad_setting_stops_the_start(start, key, value):
+    settings = REGIONS | {key: value}
+    if key == 'cache.type':
+        key = 'cache.default.type'  # of which region it is the type
+    with pytest.raises(ConfigurationError) as caught:
+        start(settings)
+    assert key in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize('start', STARTS)
+@pytest.mark.parametrize(
+    ('settings', 'complaint'),
+    [
+        ({'cache.type': 'file'}, 'data_dir'),
+        ({'cache.type': 'dbm'}, 'data_dir'),
+        ({'cache.type': 'ext:database', 'cache.data_dir': '{directory}'}, 'url'),
+        ({'cache.type': 'ext:database', 'cache.data_dir': '{directory}', 'cache.url': 'beaker.db'}, 'the url'),
+        ({'cache.type': 'ext:memcached', 'cache.data_dir': '{directory}'}, 'url'),
+        ({'cache.type': 'file', 'cache.data_dir': '{directory}/file/data'}, 'Not a directory'),
+        ({'cache.persistent.enabled': 'perhaps'}, 'enabled'),
+    ],
+)
+def test_a_region_that_cannot_be_used_stops_the_start(start, settings, complaint, tmp_path):
+    (tmp_path / 'file').write_text('')
+    settings = {key: value.format(directory=tmp_path) for key, value in settings.items()}
+    with pytest.raises(ConfigurationError, match=complaint):
+        start(REGIONS | settings)
+
+
+def rule(request, progress_id, status):
+    return True
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'is_now'),
+    [
+        ('expire', '3600', 3600.0),
+        ('expire', 0.5, 0.5),
+        ('linger', '0', 0.0),
+        ('linger', ' 5 ', 5.0),
+        ('timeout', '.25', 0.25),
+        ('access', ' owner ', 'owner'),
+        ('access', 'id', 'id'),
+        ('access', rule, rule),
+        ('access', 'os.path.exists', os.path.exists),
+        ('access', 'os.path:isdir', os.path.isdir),
+        ('permission', 'view', 'view'),
+        ('operator_permission', 'operate', 'operate'),
+        ('threads', '2', 2),
+        ('namespace', ' mine ', 'mine'),
+        ('tasks_region', 'tasks', 'tasks'),
+    ],
+)
+def test_good_settings(key, value, is_now):
+    settings = {f'progress.{key}': value}
+    assert getattr(pyramid_progress.configure(settings), key) == is_now
+    config = Configurator(settings=settings)
+    config.include('pyramid_progress')
+    assert getattr(config.registry['pyramid_progress'], key) == is_now
+    assert getattr(store().settings, key) == is_now
+
+
+def test_the_defaults():
+    settings = pyramid_progress.configure({})
+    assert (settings.tasks_region, settings.status_region, settings.namespace) == (
+        'default', 'persistent', 'pyramid_progress',
+    )  # fmt: skip
+    assert (settings.expire, settings.linger, settings.timeout) == (86400, 60, 1)
+    assert (settings.access, settings.permission, settings.operator_permission) == ('auto', None, None)
+    assert settings.threads == 4
+
+
+def test_settings_of_others_are_not_read():
+    pyramid_progress.configure({'progressive.expire': 'x', 'progress': 'x', 'my.progress.expire': 'x', 'debug': True})
+    assert set(cache_regions) == {'default', 'persistent'}
+
+
+def test_after_a_failed_start_the_settings_are_what_they_were():
+    pyramid_progress.configure(REGIONS | {'progress.linger': '7'})
+    with pytest.raises(ConfigurationError):
+        pyramid_progress.configure(REGIONS | {'progress.linger': '8', 'progress.timeout': '-1'})
+    assert store().settings.linger == 7
