@@ -1,6 +1,7 @@
 """Who may see a task, decided anew at each request."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from pyramid.interfaces import ISecurityPolicy
@@ -24,6 +25,7 @@ def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> di
     :raises pyramid_progress.storage.StorageError: where the store does not answer
     """
     storage, _, settings = store()
+    visitor = Visitor(request)
     records = storage.read(progress_ids)
     seen = {}
     for progress_id in progress_ids:
@@ -32,57 +34,64 @@ def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> di
         if record is None:
             continue
         status = public(record, storage.now)
-        is_told = _may_see(request, progress_id, status)
-        if is_told or is_operator(request):
-            seen[progress_id] = _shown(request, record, status)
+        is_told = visitor.may_see(progress_id, status)
+        if is_told or visitor.is_operator:
+            if can_cancel(record) and visitor.may_cancel(status):
+                status['cancellable'] = True
+            status.pop('owner', None)
+            seen[progress_id] = status
         # An operator who looks on does not take an end away from those it is for.
         if take and is_told and can_take(record):
             storage.take(progress_id, settings.linger)
     return seen
 
 
-def may_cancel(request: Any, status: dict[str, Any]) -> bool:
-    """Tell whether a request that sees a task, with this *status*, may ask it to stop.
+class Visitor:
+    """Who makes a request, as far as tasks are concerned. What takes time to find out is found out once, if at all.
 
-    Its owner may, and an operator; where it has no owner, whoever knows its id.
+    :param request: the current request
     """
-    owner = status.get('owner')
-    return owner is None or is_owner(owner, request.authenticated_userid) or is_operator(request)
 
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._settings: Settings = request.registry.get('pyramid_progress') or Settings()
+        self.access = self._settings.access
 
-def is_operator(request: Any) -> bool:
-    """Tell whether a request has the ``progress.operator_permission``."""
-    permission = settings_of(request).operator_permission
-    return permission is not None and bool(request.has_permission(permission))
+    @cached_property
+    def userid(self) -> str | None:
+        """The user's id, as a string; None where there is none."""
+        userid = self._request.authenticated_userid
+        return None if userid is None else str(userid)
 
+    @cached_property
+    def is_operator(self) -> bool:
+        """Whether this request has the ``progress.operator_permission``."""
+        permission = self._settings.operator_permission
+        return permission is not None and bool(self._request.has_permission(permission))
 
-def is_owner(owner: Any, userid: Any) -> bool:
-    """Tell whether a task's *owner* is the user with this id: they are compared as strings."""
-    return owner is not None and userid is not None and str(owner) == str(userid)
+    def owns(self, status: dict[str, Any]) -> bool:
+        """Tell whether a task is this user's: owner and user are compared as strings."""
+        owner = status.get('owner')
+        return owner is not None and str(owner) == self.userid
 
+    def may_see(self, progress_id: str, status: dict[str, Any]) -> bool:
+        """Tell whether ``progress.access`` lets this request see a task."""
+        if callable(self.access):
+            return bool(self.access(self._request, progress_id, dict(status)))
+        if self.access == 'id' or (self.access == 'auto' and self._is_open(status)):
+            return True
+        return self.owns(status)
 
-def settings_of(request: Any) -> Settings:
-    """Return the settings of a request's application."""
-    settings: Settings = request.registry.get('pyramid_progress') or Settings()
-    return settings
+    def may_cancel(self, status: dict[str, Any]) -> bool:
+        """Tell whether this request, which sees a task, may ask it to stop.
 
+        Its owner may, and an operator; where it has no owner, whoever knows its id.
+        """
+        return status.get('owner') is None or self.owns(status) or self.is_operator
 
-def _shown(request: Any, record: Record, status: dict[str, Any]) -> dict[str, Any]:
-    if can_cancel(record) and may_cancel(request, status):
-        status['cancellable'] = True
-    status.pop('owner', None)
-    return status
+    def _is_open(self, status: dict[str, Any]) -> bool:
+        return status.get('owner') is None or not self._has_policy
 
-
-def _may_see(request: Any, progress_id: str, status: dict[str, Any]) -> bool:
-    rule = settings_of(request).access
-    if callable(rule):
-        return bool(rule(request, progress_id, dict(status)))
-    owner = status.get('owner')
-    if rule == 'id' or (rule == 'auto' and (owner is None or not _has_policy(request))):
-        return True
-    return owner is not None and is_owner(owner, request.authenticated_userid)
-
-
-def _has_policy(request: Any) -> bool:
-    return request.registry.queryUtility(ISecurityPolicy) is not None
+    @cached_property
+    def _has_policy(self) -> bool:
+        return self._request.registry.queryUtility(ISecurityPolicy) is not None
