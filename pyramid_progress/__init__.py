@@ -50,21 +50,30 @@ def includeme(config: Any) -> None:
     config.include('pyramid_chameleon')
     config.registry['pyramid_progress.workers'] = Workers(settings.threads, config.registry)
     end_at_sigterm()
-    permission = settings.permission or NO_PERMISSION_REQUIRED
-    views = {
-        'progress_status': (get_progress_status_view, 'GET'),
-        'progress_cancel': ('pyramid_progress.views.cancel', 'POST'),
+    options = {
+        'permission': settings.permission or NO_PERMISSION_REQUIRED,
+        'decorator': 'pyramid_progress.views.answered',
+        'require_csrf': False,  # pyramid_progress.csrf checks what needs it
     }
-    for name, (view, method) in views.items():
-        config.add_route(name, name, request_method=method)
-        config.add_view(
-            view,
-            route_name=name,
-            renderer='json',
-            permission=permission,
-            decorator='pyramid_progress.views.answered',
-            require_csrf=False,  # pyramid_progress.csrf checks what needs it
-        )
+    config.add_route('progress_status', 'progress_status', request_method='GET')
+    config.add_view(get_progress_status_view, route_name='progress_status', renderer='json', **options)
+    config.add_route('progress_cancel', 'progress_cancel', request_method='POST')
+    config.add_view('pyramid_progress.views.cancel', route_name='progress_cancel', renderer='json', **options)
+    config.add_route('progress_tasks', 'progress_tasks', request_method='GET')
+    config.add_view(
+        'pyramid_progress.views.tasks_page',
+        route_name='progress_tasks',
+        renderer='pyramid_progress:templates/tasks_page.pt',
+        accept='text/html',
+        **options,
+    )
+    config.add_view(
+        'pyramid_progress.views.tasks',
+        route_name='progress_tasks',
+        renderer='json',
+        accept='application/json',
+        **options,
+    )
     config.add_exception_view('pyramid_progress.views.cancelled', context=TaskCancelled)
     config.add_static_view(
         f'pyramid_progress/{version("pyramid_progress")}', 'pyramid_progress:static', cache_max_age=86400

@@ -9,7 +9,7 @@ from pyramid.interfaces import ISecurityPolicy
 from .progress import UNKNOWN
 from .regions import store
 from .settings import Settings
-from .storage.record import Record, can_cancel, can_take, public
+from .storage.record import can_cancel, can_take, public
 
 
 def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> dict[str, dict[str, Any]]:

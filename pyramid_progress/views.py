@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
@@ -19,6 +20,7 @@ from .access import look
 from .regions import store
 from .storage import StorageError
 from .storage.record import CANCEL
+from .tasks import TITLE, list_tasks, wanted
 from .values import check_id
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,6 @@ def _progress_ids(request: Any) -> list[str]:
         progress_ids = query.getall('progress_id') if hasattr(query, 'getall') else [query['progress_id']]
     except KeyError:
         progress_ids = []
-    except UnicodeDecodeError:
-        raise HTTPBadRequest('The query string is not UTF-8') from None
     if not progress_ids:
         raise HTTPBadRequest('Missing argument')
     if len(progress_ids) > MOST_IDS:
@@ -59,6 +59,16 @@ def _check_id(progress_id: str) -> str:
         return check_id(progress_id)
     except ValueError as error:
         raise HTTPBadRequest(str(error)) from None
+
+
+def tasks(request: Any) -> dict[str, Any]:
+    """Return the tasks that a request may list, by the ``tag``, ``status`` and ``page`` of its query string."""
+    return asdict(list_tasks(request, **wanted(request)))
+
+
+def tasks_page(request: Any) -> dict[str, Any]:
+    """Return what the page of tasks shows, apart from its macro."""
+    return {'title': request.localizer.translate(TITLE)}
 
 
 def cancel(request: Any) -> Any:
@@ -128,6 +138,8 @@ def answered(view: View) -> View:
             response = view(context, request)
         except HTTPException as error:
             response = error
+        except UnicodeDecodeError:
+            response = HTTPBadRequest('The query string is not UTF-8')
         except StorageError as error:
             log.warning('The status of a task cannot be read: %s', error)
             response = HTTPServiceUnavailable('The progress of tasks cannot be read at the moment.')

@@ -9,5 +9,5 @@ for program in node npm; do
 done
 set -e
 [ -x node_modules/.bin/tsc ] || npm install --silent --no-package-lock --no-audit --no-fund
-node --test tests/js/
+node --test tests/js/*.test.mjs
 node_modules/.bin/tsc

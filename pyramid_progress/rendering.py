@@ -1,0 +1,244 @@
+"""What a page shows of tasks: the element ``<pyramid-progress>``, and the script and style sheet that it needs."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pyramid.i18n import TranslationStringFactory, make_localizer
+from pyramid.interfaces import ITranslationDirectories
+from pyramid.renderers import get_renderer
+
+from .access import look
+from .progress import UNKNOWN
+from .storage import StorageError
+from .values import check_id
+
+_ = TranslationStringFactory('pyramid_progress')
+
+#: The words of a page, by state of a bar, and a few more. The script has none of its own.
+WORDS = {
+    'waiting': _('waiting', default='Waiting to start'),
+    'running': _('running', default='Running'),
+    'indeterminate': _('indeterminate', default='Running, length unknown'),
+    'stalled': _('stalled', default='Stalled: no sign of life'),
+    'cancelling': _('cancelling', default='Cancelling'),
+    'finished': _('finished', default='Finished'),
+    'failed': _('failed', default='Failed'),
+    'cancelled': _('cancelled', default='Cancelled'),
+    'lost': _('lost', default='Lost: the server no longer knows this task'),
+    'unknown': _('unknown', default='Nothing is known of this task'),
+    'trouble': _('trouble', default='Connection trouble, trying again'),
+    'signed-out': _('signed-out', default='Signed out: sign in, then reload this page'),
+    'forbidden': _('forbidden', default='You are not allowed to see this task'),
+    'progress': _('progress', default='Progress'),
+    'result': _('result', default='Result'),
+}
+_PERCENT = _('percent', default='${percent}%')
+_CANCEL = _('cancel', default='Cancel')
+_REFRESH = _('refresh', default='Refresh')
+
+#: Status words that are states as well; a task that is 'pending' or 'unknown' waits, any other word runs.
+_OVER = {'finished', 'failed', 'cancelled'}
+_STATES = {*_OVER, 'stalled', 'cancelling'}
+
+#: A URL of the web: with its scheme, or with none, which is where a path, query or fragment comes before any colon.
+_WEB_URL = re.compile(r'https?:|[^:/?#]*([/?#]|\Z)', re.IGNORECASE)
+
+Translate = Callable[[Any], str]
+
+
+class Markup(str):
+    """Text that is markup already: no template language escapes it, for it has ``__html__``."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+class Progress:
+    """The part of ``request.progress`` that draws.
+
+    :param request: the current request
+    """
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+    @property
+    def macros(self) -> Mapping[str, Any]:
+        """The Chameleon macros ``assets``, ``bar`` and ``tasks``, for ``metal:use-macro``.
+
+        ``bar`` needs a variable ``progress_id`` where it is used.
+        """
+        return {name: self._template(name).macros[name] for name in ('assets', 'bar', 'tasks')}
+
+    def assets(self) -> Markup:
+        """Return the elements that a page with bars needs in its head."""
+        return Markup(self._template('assets')(request=self.request))
+
+    def bar(self, progress_id: str) -> Markup:
+        """Return the element that shows a task, with its state of this moment.
+
+        A store that does not answer is no error: the bar shows it, and goes on when the store does.
+
+        :param progress_id: the task's id
+        :raises TypeError: where that is not a string
+        :raises ValueError: where it is a string that cannot be an id
+        """
+        return Markup(self._template('bar')(request=self.request, progress_id=progress_id))
+
+    def tasks(self) -> Markup:
+        """Return the tasks that the request may list, by the ``tag``, ``status`` and ``page`` of its query."""
+        return Markup(self._template('tasks')(request=self.request))
+
+    def _template(self, name: str) -> Any:
+        spec = f'pyramid_progress:templates/{name}.pt'
+        return get_renderer(spec, registry=self.request.registry).implementation()
+
+
+def localizer_of(request: Any) -> Any:
+    """Return the localizer of a request; that of the default locale where the request cannot be read.
+
+    Pyramid's locale negotiator looks into the query string, and raises where that is not UTF-8.
+    """
+    try:
+        return request.localizer
+    except UnicodeDecodeError:
+        directories = request.registry.queryUtility(ITranslationDirectories, default=[])
+        return make_localizer(request.registry.settings['pyramid.default_locale_name'], directories)
+
+
+def page(request: Any) -> str:
+    """Return what a page says to its bars, as JSON text: the status URL, the language, the words."""
+    localizer = localizer_of(request)
+    return json.dumps(
+        {
+            'src': request.route_path('progress_status'),
+            'lang': localizer.locale_name.replace('_', '-'),
+            'words': {name: localizer.translate(word) for name, word in WORDS.items()},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a bar shows, as text: the script draws the same from the same status."""
+
+    #: the status as JSON text, for the script; None where it could not be read
+    status: str | None
+    #: a key of :data:`WORDS`, and that in words
+    state: str
+    word: str
+    #: what the task is called and what it says, or ''
+    label: str
+    message: str
+    #: '42%', or what is done where the length is not known, or ''
+    amount: str
+    #: how full the native bar is, from 0 to 100; None for one that moves without telling
+    value: str | None
+    #: the accessible name of the native bar
+    name: str
+    #: where the result is, or None, and what is said of it, or ''
+    result_url: str | None
+    result_text: str
+    #: whether the task has ended, and whether this request may ask it to stop
+    is_over: bool
+    is_cancellable: bool
+    #: what the button says that does so, and the link that reloads a page without script
+    cancel: str
+    refresh: str
+
+
+def bar(request: Any, progress_id: str) -> Bar:
+    """Return what a bar shows of a task at this moment. The task stays on the list.
+
+    :param request: the current request
+    :param progress_id: the task's id
+    :raises TypeError: where that is not a string
+    :raises ValueError: where it is a string that cannot be an id
+    """
+    check_id(progress_id)
+    translate = localizer_of(request).translate
+    try:
+        return _bar(look(request, [progress_id])[progress_id], translate)
+    except StorageError:
+        return _bar(UNKNOWN, translate, trouble=True)
+
+
+def _bar(status: Mapping[str, Any], translate: Translate, *, trouble: bool = False) -> Bar:
+    percentage = _percentage(status)
+    state = 'trouble' if trouble else _state(status, percentage)
+    current = _number(status.get('current'))
+    if percentage is not None:
+        amount = translate(_PERCENT % {'percent': math.floor(percentage)})
+    else:
+        amount = '' if current is None else f'{current:.15g}'
+    # A status word of the application's own is shown as it is.
+    own = state in ('running', 'indeterminate') and status['status'] != 'running'
+    label = _text(status.get('label'))
+    result = status.get('result') or {}
+    result_url = _text(result.get('url'))
+    if not _WEB_URL.match(result_url):
+        result_url = ''
+    return Bar(
+        status=None if trouble else json.dumps(status),
+        state=state,
+        word=status['status'] if own else translate(WORDS[state]),
+        label=label,
+        message=_text(status.get('message')),
+        amount=amount,
+        value=None if state == 'indeterminate' else f'{percentage or 0:g}',
+        name=label or translate(WORDS['progress']),
+        result_url=result_url or None,
+        result_text=_text(result.get('text')) or (translate(WORDS['result']) if result_url else ''),
+        is_over=state in _OVER,
+        is_cancellable='cancellable' in status,
+        cancel=translate(_CANCEL),
+        refresh=translate(_REFRESH),
+    )
+
+
+def _state(status: Mapping[str, Any], percentage: float | None) -> str:
+    word: str = status['status']
+    if word in ('pending', 'unknown'):
+        return 'waiting'
+    if word in _STATES:
+        return word
+    return 'indeterminate' if percentage is None else 'running'
+
+
+def _percentage(status: Mapping[str, Any]) -> float | None:
+    """Return how much is done, rounded down to a tenth of a percent: 100 only if all is; None if nobody can tell."""
+    if status['status'] == 'finished':
+        return 100
+    current = status.get('current')
+    done = 0 if current is None else _number(current)
+    length = _number(status.get('length'))
+    if done is None or length is None or length < 0:
+        return None
+    return math.floor(max(done, 0) / length * 1000) / 10 if done < length else 100
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ''
+
+
+def missing(macro: str, variable: str) -> NoReturn:
+    """Tell the author of a page what a macro needs.
+
+    :raises NameError: always
+    """
+    raise NameError(f'The macro {macro!r} of pyramid_progress needs a variable {variable!r} where it is used')

@@ -1,0 +1,134 @@
+"""A small real server for tests of the widget: its pages, and status answers that a test writes as it goes."""
+
+import json
+import threading
+from contextlib import contextmanager, suppress
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from pyramid.i18n import make_localizer
+
+from pyramid_progress.rendering import WORDS
+
+STATIC = Path(__file__).parents[2] / 'static'
+TYPES = {'.js': 'text/javascript', '.css': 'text/css'}
+
+#: Nothing but what the widget needs; no strings may become markup or script.
+STRICT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
+    " require-trusted-types-for 'script'; report-uri /csp"
+)
+
+
+class Answer:
+    """An answer to a request for statuses: of this status code, headers and body."""
+
+    def __init__(self, body='', code=200, **headers):
+        self.body = body if isinstance(body, str) else json.dumps(body)
+        self.code = code
+        self.headers = {'Content-Type': 'application/json'} | {
+            name.replace('_', '-'): value for name, value in headers.items()
+        }
+
+
+class Server:
+    """Serves the widget's files, the page at ``/`` and statuses at ``/progress_status``.
+
+    What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, and the page's ``body`` and
+    ``html``, the attributes of its root. What it reads: ``polls``, the ids of each request for statuses, and
+    ``reports`` of violations of the content security policy.
+    """
+
+    def __init__(self, port=0):
+        self.statuses = {}
+        self.answer = None
+        self.body = ''
+        self.html = 'lang="en"'
+        self.polls = []
+        self.reports = []
+        self.port = port
+        self.start()
+
+    @property
+    def url(self):
+        return f'http://127.0.0.1:{self.port}/'
+
+    def start(self):
+        """Serve, on the same port as before."""
+        handler = type('Handler', (_Handler,), {'world': self})
+        self._httpd = ThreadingHTTPServer(('127.0.0.1', self.port), handler)
+        self._httpd.daemon_threads = True
+        self.port = self._httpd.server_port
+        threading.Thread(target=self._httpd.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self):
+        """Go away: connections are refused."""
+        self._httpd.shutdown()
+        self._httpd.server_close()
+
+    def page(self):
+        words = {name: make_localizer('en', []).translate(word) for name, word in WORDS.items()}
+        meta = escape(json.dumps({'src': '/progress_status', 'lang': 'en', 'words': words}))
+        return (
+            f'<!DOCTYPE html><html {self.html}><head><meta charset="utf-8"><title>Bars</title>'
+            f'<meta name="color-scheme" content="light dark"><link rel="icon" href="/icon.svg">'
+            f'<meta name="pyramid-progress" content="{meta}"><link rel="stylesheet" href="/static/progress.css">'
+            f'<script type="module" src="/static/progress.js"></script></head><body>{self.body}</body></html>'
+        )
+
+
+def bar(progress_id, **attributes):
+    """Return an element as somebody would write it by hand, in a hurry: it polls five times a second."""
+    attributes = {'poll_min': 0.2, 'poll_max': 0.2} | attributes
+    attributes = {'progress-id': progress_id} | {name.replace('_', '-'): value for name, value in attributes.items()}
+    text = ' '.join(f'{name}="{escape(str(value))}"' for name, value in attributes.items())
+    return f'<pyramid-progress {text}></pyramid-progress>'
+
+
+class _Handler(BaseHTTPRequestHandler):
+    # HTTP/1.0: no connection outlives its request, so that a server that stops is gone.
+
+    def do_GET(self):
+        world, path = self.world, urlsplit(self.path)
+        if path.path == '/':
+            self.reply(Answer(world.page(), Content_Type='text/html', Content_Security_Policy=STRICT))
+        elif path.path == '/progress_status':
+            progress_ids = parse_qs(path.query)['progress_id']
+            world.polls.append(progress_ids)
+            statuses = {name: world.statuses.get(name, {'status': 'unknown'}) for name in progress_ids}
+            self.reply(world.answer or Answer(statuses if len(progress_ids) > 1 else statuses[progress_ids[0]]))
+        elif path.path.startswith('/static/'):
+            file = STATIC / Path(path.path).name
+            self.reply(Answer(file.read_text(), Content_Type=TYPES[file.suffix]))
+        else:
+            self.reply(Answer('<svg xmlns="http://www.w3.org/2000/svg"/>', Content_Type='image/svg+xml'))
+
+    def do_POST(self):
+        self.world.reports.append(self.rfile.read(int(self.headers['Content-Length'])).decode())
+        self.reply(Answer())
+
+    def reply(self, answer):
+        body = answer.body.encode()
+        self.send_response(answer.code)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header('Cache-Control', 'no-store')
+        self.send_header('Content-Length', str(len(body)))
+        with suppress(ConnectionError):  # the browser may have left
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serving():
+    """Serve for the length of a ``with`` block."""
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.stop()

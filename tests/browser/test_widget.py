@@ -1,0 +1,425 @@
+"""The element in a real browser, under a strict content security policy, against a server that tells what we like."""
+
+import json
+
+import pytest
+from bs4 import BeautifulSoup
+from pyramid.config import Configurator
+from pyramid.scripting import prepare
+
+from pyramid_progress import init_progress_status, set_progress_status, start_task
+
+from .pages import Answer, bar, serving
+
+RUNNING = {'status': 'running', 'label': 'Import', 'message': 'Row 4', 'current': 42, 'length': 100}
+FINISHED = RUNNING | {'status': 'finished', 'current': 100}
+LOST = 'Lost: the server no longer knows this task'
+NOTHING = 'Nothing is known of this task'
+TROUBLE = 'Connection trouble, trying again'
+SIGNED_OUT = 'Signed out: sign in, then reload this page'
+HOSTILE = '<img src=x onerror=alert(1)>'
+
+#: Keeps what is fired, from before the first element is there.
+RECORD = """
+    window.fired = [];
+    for (const name of ['update', 'finished', 'failed', 'cancelled', 'error'])
+        addEventListener(`progress:${name}`, ({ type, target, detail }) =>
+            fired.push([type.slice(9), target.progressId, detail.status]));
+"""
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def show(server, page):
+    """Return a function that opens the page with some elements; afterwards nothing may have gone wrong in it."""
+    errors = []
+    page.on('pageerror', lambda error: errors.append(str(error)))
+    page.on('console', lambda message: errors.append(message.text) if message.type == 'error' else None)
+    page.add_init_script(RECORD)
+
+    def show(*elements, **statuses):
+        server.body = ''.join(elements)
+        server.statuses = statuses
+        page.goto(server.url)
+        return page
+
+    yield show
+    # The browser itself complains of answers that tell of an error.
+    assert [error for error in errors if not error.startswith('Failed to load resource')] == []
+    assert server.reports == []
+
+
+def expect(page, progress_id, **parts):
+    """Wait until the parts of a bar say this."""
+    page.wait_for_function(
+        """([id, parts]) => {
+            const bar = document.querySelector(`pyramid-progress[progress-id="${id}"]`);
+            return Object.entries(parts).every(([part, text]) => bar.querySelector(`.pp-${part}`).textContent === text);
+        }""",
+        arg=[progress_id, parts],
+    )
+
+
+def wait_for_polls(page, server, count):
+    """Wait for some more requests for statuses."""
+    enough = len(server.polls) + count
+    while len(server.polls) < enough:
+        page.wait_for_timeout(50)
+
+
+def expect_quiet(page, server):
+    """Nothing is asked in the time of three polls."""
+    polls = len(server.polls)
+    page.wait_for_timeout(700)
+    assert len(server.polls) == polls
+
+
+# What it shows
+
+STATES = {
+    'a': ({'status': 'pending', 'length': 10}, 'waiting', 'Waiting to start', '0%', 0),
+    'b': ({'status': 'unknown'}, 'waiting', 'Waiting to start', '', 0),
+    'c': ({'status': 'running', 'current': 42, 'length': 100}, 'running', 'Running', '42%', 42),
+    'd': ({'status': 'running', 'current': 9999, 'length': 10000}, 'running', 'Running', '99%', 99.9),
+    'e': ({'status': 'running', 'current': 1234}, 'indeterminate', 'Running, length unknown', '1,234', None),
+    'f': ({'status': 'running'}, 'indeterminate', 'Running, length unknown', '', None),
+    'g': ({'status': 'running', 'current': 'x', 'length': 9}, 'indeterminate', 'Running, length unknown', '', None),
+    'h': ({'status': 'running', 'current': 12, 'length': 9}, 'running', 'Running', '100%', 100),
+    'i': ({'status': 'running', 'current': -2, 'length': 9}, 'running', 'Running', '0%', 0),
+    'j': ({'status': 'running', 'current': None, 'length': 0}, 'running', 'Running', '100%', 100),
+    'k': ({'status': 'packing', 'current': 1, 'length': 2}, 'running', 'packing', '50%', 50),
+    'l': ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no sign of life', '50%', 50),
+    'm': ({'status': 'cancelling', 'current': 1, 'length': 2}, 'cancelling', 'Cancelling', '50%', 50),
+    'n': ({'status': 'cancelling'}, 'cancelling', 'Cancelling', '', 0),
+    'o': ({'status': 'finished', 'current': 1, 'length': 2}, 'finished', 'Finished', '100%', 100),
+    'p': ({'status': 'failed', 'current': 1, 'length': 2}, 'failed', 'Failed', '50%', 50),
+    'q': ({'status': 'failed'}, 'failed', 'Failed', '', 0),
+    'r': ({'status': 'cancelled'}, 'cancelled', 'Cancelled', '', 0),
+}
+
+
+def test_every_state_has_its_words_and_its_bar(show, server):
+    page = show(
+        *map(bar, STATES), **{name: status | {'label': f'Task {name}'} for name, (status, *_) in STATES.items()}
+    )
+    for name, (_, state, word, amount, value) in STATES.items():
+        expect(page, name, state=word, amount=amount)
+        element = page.locator(f'[progress-id={name}]')
+        assert element.get_attribute('state') == state
+        native = element.get_by_role('progressbar')
+        assert native.get_attribute('aria-label') == ('Progress' if name == 'b' else f'Task {name}')
+        assert native.get_attribute('aria-valuetext') == ', '.join(filter(None, [amount, word]))
+        assert native.evaluate('bar => bar.hasAttribute("value") ? bar.value : null') == value
+    assert sorted(server.polls[0]) == sorted(STATES), 'one request asks for all'
+
+
+def test_text_is_text(show):
+    page = show(bar(HOSTILE), **{HOSTILE: RUNNING | {'label': HOSTILE, 'message': HOSTILE, 'status': HOSTILE}})
+    expect(page, HOSTILE, label=HOSTILE, message=HOSTILE, state=HOSTILE)
+    assert page.get_by_role('progressbar', name=HOSTILE).is_visible()
+    assert page.locator('img').count() == 0
+
+
+RESULTS = {
+    'a': ({'url': '/files/1?a=b', 'text': 'The file'}, '/files/1?a=b', 'The file'),
+    'b': ({'url': 'https://example.org/', 'text': HOSTILE}, 'https://example.org/', HOSTILE),
+    'c': ({'url': 'report.html'}, 'report.html', 'Result'),
+    'd': ({'url': 'javascript:alert(1)', 'text': 'Here'}, None, 'Here'),
+    'e': ({'url': ' java\nscript:alert(1)'}, None, ''),
+    'f': ({'url': 'data:text/html,x', 'text': 'Here'}, None, 'Here'),
+    'g': ({'text': '40 rows'}, None, '40 rows'),
+    'h': ('rubbish', None, ''),
+}
+
+
+def test_a_result_is_a_link_where_that_is_safe(show):
+    page = show(*map(bar, RESULTS), **{name: FINISHED | {'result': result} for name, (result, *_) in RESULTS.items()})
+    for name, (_, href, text) in RESULTS.items():
+        expect(page, name, state='Finished', result=text)
+        assert page.locator(f'[progress-id={name}] .pp-result').get_attribute('href') == href
+
+
+@pytest.mark.parametrize(
+    ('html', 'percent', 'count'),
+    [
+        ('lang="en"', '42%', '1,234'),
+        ('lang="de"', '42\N{NO-BREAK SPACE}%', '1.234'),
+        ('', '42%', '1,234'),
+        ('lang="ar-EG" dir="rtl"', '٤٢٪\N{ARABIC LETTER MARK}', None),
+        ('lang="en_US"', None, None),  # no language, and no error
+    ],
+)
+def test_numbers_are_in_the_language_of_the_page(show, server, html, percent, count):
+    server.html = html
+    page = show(bar('a'), bar('b'), a=RUNNING, b={'status': 'running', 'current': 1234})
+    expect(page, 'a', state='Running', **({'amount': percent} if percent else {}))
+    expect(page, 'b', state='Running, length unknown', **({'amount': count} if count else {}))
+
+
+def test_a_screen_reader_hears_the_start_and_the_end(show, server, page):
+    show(bar('a'), a=RUNNING)
+    speech = page.locator('pyramid-progress').get_by_role('status')
+    expect(page, 'a', live='Progress, Waiting to start')
+    for current in (50, 60):
+        server.statuses['a'] = RUNNING | {'current': current}
+        expect(page, 'a', amount=f'{current}%')
+    assert speech.inner_text() == 'Progress, Waiting to start', 'not at every step'
+    server.statuses['a'] = FINISHED
+    expect(page, 'a', state='Finished')
+    assert speech.inner_text() == 'Import, 100%, Finished', 'the end does not wait'
+
+
+# What the server rendered
+
+PARTS = ('label', 'amount', 'state', 'message', 'result')
+
+
+def test_the_script_draws_what_the_server_drew(show, page):
+    with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
+        config.include('pyramid_progress')
+    statuses = {name: status for name, (status, *_) in STATES.items() if status.get('current') not in ('x', 1234)}
+    with prepare(registry=config.registry) as environment:
+        for name, status in statuses.items():
+            init_progress_status(name, None, f'Task {name}')
+            set_progress_status(name, message=HOSTILE, **status)
+        with start_task('Census', progress_id='end') as task:
+            task.finish(message='Done', result={'url': '/table'})
+        elements = [environment['request'].progress.bar(name) for name in (*statuses, 'end')]
+    bars = BeautifulSoup(''.join(elements), 'html.parser').select('pyramid-progress')
+    show(*elements, **{bar['progress-id']: json.loads(bar['status']) for bar in bars})
+    page.wait_for_function('(n) => document.querySelectorAll("[aria-valuetext]").length === n', arg=len(bars))
+    drawn = page.evaluate(
+        """(parts) => Array.from(document.querySelectorAll('pyramid-progress'), (bar) => [
+            ...parts.map((part) => bar.querySelector(`.pp-${part}`).textContent),
+            bar.querySelector('.pp-result').getAttribute('href'),
+            bar.querySelector('progress').getAttribute('value'),
+            bar.querySelector('progress').getAttribute('aria-label'),
+        ])""",
+        PARTS,
+    )
+    rendered = [
+        [
+            *(bar.select_one(f'.pp-{part}').text for part in PARTS),
+            bar.select_one('.pp-result').get('href'),
+            bar.progress.get('value'),
+            bar.progress['aria-label'],
+        ]
+        for bar in bars
+    ]
+    assert drawn == rendered
+
+
+def test_what_the_server_rendered_is_shown_before_any_answer(show, server, page):
+    server.answer = Answer({}, code=500)
+    show(bar('a', status='{"status": "running", "label": "Old", "current": 1, "length": 4}'))
+    expect(page, 'a', label='Old', amount='25%')
+    expect(page, 'a', label='Old', amount='25%', state=TROUBLE)
+
+
+def test_an_end_that_the_server_rendered_is_the_end(show, server, page):
+    show(bar('a', status='{"status": "finished", "label": "Old"}'))
+    expect(page, 'a', label='Old', state='Finished', live='')
+    expect_quiet(page, server)
+    assert server.polls == []
+    assert page.evaluate('fired') == []
+
+
+# What happens to it
+
+
+def test_from_start_to_end(show, server, page):
+    show(bar('a'))
+    expect(page, 'a', state='Waiting to start')
+    server.statuses['a'] = RUNNING
+    expect(page, 'a', state='Running', amount='42%', label='Import', message='Row 4')
+    server.statuses['a'] = FINISHED | {'message': None}
+    expect(page, 'a', state='Finished', amount='100%', message='')
+    assert page.evaluate('fired') == [
+        ['update', 'a', 'running'],
+        ['update', 'a', 'finished'],
+        ['finished', 'a', 'finished'],
+    ]
+    # The server has told the end, and forgets it; the page does not.
+    server.statuses.clear()
+    expect_quiet(page, server)
+    expect(page, 'a', state='Finished')
+
+
+@pytest.mark.parametrize('end', ['failed', 'cancelled'])
+def test_other_ends_have_their_events(show, server, page, end):
+    show(bar('a'), a=RUNNING | {'status': end, 'message': 'Line 7 is empty'})
+    expect(page, 'a', state=end.capitalize(), message='Line 7 is empty', amount='42%')
+    assert page.evaluate('fired') == [['update', 'a', end], [end, 'a', end]]
+    expect_quiet(page, server)
+
+
+def test_bars_do_not_disturb_each_other(show, server, page):
+    show(*map(bar, 'abcd'), a=RUNNING, b=RUNNING | {'label': 'Export', 'current': 7}, c={'status': 'failed'})
+    expect(page, 'a', label='Import', amount='42%')
+    expect(page, 'b', label='Export', amount='7%')
+    expect(page, 'c', label='', state='Failed')
+    expect(page, 'd', state='Waiting to start')
+    server.statuses['a'] = FINISHED
+    server.statuses['b'] = {'status': 'cancelled'}
+    expect(page, 'a', state='Finished')
+    expect(page, 'b', state='Cancelled', label='')
+    wait_for_polls(page, server, 2)
+    assert server.polls[-1] == ['d']
+
+
+def test_nothing_is_known(show, server, page):
+    show(bar('a', patience=0.6))
+    expect(page, 'a', state='Waiting to start')
+    expect(page, 'a', state=NOTHING)
+    assert page.evaluate('fired') == [['update', 'a', 'unknown'], ['error', 'a', 'unknown']]
+    expect_quiet(page, server)
+
+
+def test_lost(show, server, page):
+    show(bar('a'), a=RUNNING)
+    expect(page, 'a', state='Running')
+    server.statuses.clear()
+    expect(page, 'a', state=LOST, amount='42%')
+    assert page.evaluate('fired.slice(1)') == [['update', 'a', 'running'], ['error', 'a', 'running']]
+    expect_quiet(page, server)
+
+
+def test_a_server_that_goes_away_and_comes_back(show, server, page):
+    show(bar('a'), a=RUNNING)
+    expect(page, 'a', state='Running')
+    server.stop()
+    expect(page, 'a', state=TROUBLE, amount='42%', label='Import')
+    server.statuses['a'] = RUNNING | {'current': 60}
+    server.start()
+    expect(page, 'a', state='Running', amount='60%')
+    assert [name for name, *_ in page.evaluate('fired')] == ['update', 'update', 'error', 'update']
+
+
+@pytest.mark.parametrize(
+    ('answer', 'word', 'goes_on'),
+    [
+        (Answer({'message': 'Who are you?'}, code=401), SIGNED_OUT, False),
+        (Answer(code=302, Location='/login'), SIGNED_OUT, False),
+        (Answer(code=303, Location='http://127.0.0.2:9/login'), SIGNED_OUT, False),
+        (Answer({'message': 'No'}, code=403), 'You are not allowed to see this task', False),
+        (Answer({'message': 'No such id'}, code=400), NOTHING, False),
+        (Answer('<!DOCTYPE html><title>Sorry</title>', Content_Type='text/html'), TROUBLE, True),
+        (Answer('Sorry', code=503, Retry_After='1'), TROUBLE, True),
+    ],
+)
+def test_answers_that_are_no_status(show, server, page, answer, word, goes_on):
+    show(bar('a'), a=RUNNING)
+    expect(page, 'a', state='Running')
+    server.answer = answer
+    expect(page, 'a', state=word, amount='42%', label='Import')
+    server.answer = None
+    if goes_on:
+        expect(page, 'a', state='Running')
+    else:
+        expect_quiet(page, server)
+
+
+def test_every_tab_sees_the_end(show, server, page):
+    """Even one that was not looking while the server told it."""
+    show(bar('a', poll_min=30, poll_max=30), a=RUNNING)
+    expect(page, 'a', state='Running')
+    other = page.context.new_page()
+    server.statuses['a'] = FINISHED
+    other.goto(server.url)
+    for tab in (other, page):
+        expect(tab, 'a', state='Finished')
+    assert len(server.polls) == 2
+
+
+# What a page does with it
+
+
+def test_elements_are_moved(show, server, page):
+    show('<div id="here">', bar('a'), '</div><div id="there"></div>', a=RUNNING)
+    expect(page, 'a', amount='42%')
+    page.evaluate("""() => {
+        const bar = document.querySelector('pyramid-progress');
+        for (const place of ['there', 'here', 'there']) document.getElementById(place).append(bar);
+    }""")
+    expect(page, 'a', amount='42%', label='Import', message='Row 4')
+    server.statuses['a'] = FINISHED
+    expect(page, 'a', state='Finished')
+    page.evaluate("document.getElementById('here').append(document.querySelector('pyramid-progress'))")
+    expect(page, 'a', state='Finished')
+    expect_quiet(page, server)
+
+
+def test_elements_come_and_go(show, server, page):
+    show(bar('a'), a=RUNNING, b=RUNNING | {'label': 'Export'})
+    expect(page, 'a', label='Import')
+    page.evaluate("""() => {
+        const bar = document.createElement('pyramid-progress');
+        bar.progressId = 'b';
+        document.body.append(bar);
+    }""")
+    expect(page, 'b', label='Export')
+    page.evaluate("window.gone = document.querySelector('[progress-id=a]'), gone.remove()")
+    wait_for_polls(page, server, 2)
+    assert server.polls[-1] == ['b']
+    page.evaluate("document.querySelector('[progress-id=b]').remove()")
+    expect_quiet(page, server)
+    server.statuses['a'] = FINISHED
+    page.evaluate('document.body.append(gone)')
+    expect(page, 'a', state='Finished')
+
+
+def test_elements_that_are_gone_leave_nothing_behind(show, server, page):
+    show(a=RUNNING)
+    page.evaluate("""async () => {
+        const bars = Array.from({ length: 20 }, () => {
+            const bar = document.createElement('pyramid-progress');
+            bar.progressId = 'a';
+            document.body.append(bar);
+            return bar;
+        });
+        await new Promise((resolve) => addEventListener('progress:update', resolve, { once: true }));
+        fired.length = 0;
+        window.weak = bars.map((bar) => new WeakRef(bar));
+        for (const bar of bars) bar.remove();
+    }""")
+    expect_quiet(page, server)
+    page.context.new_cdp_session(page).send('HeapProfiler.collectGarbage')
+    assert page.evaluate('weak.filter((ref) => ref.deref()).length') == 0
+
+
+def test_another_task_in_the_same_element(show, server, page):
+    show(bar('a', status='{"status": "finished", "label": "Old"}'), b=RUNNING)
+    expect(page, 'a', state='Finished')
+    page.evaluate("document.querySelector('pyramid-progress').progressId = 'b'")
+    expect(page, 'b', state='Running', label='Import')
+
+
+def test_attributes_are_properties(show, page):
+    show(bar('a'), a=RUNNING)
+    expect(page, 'a', state='Running')
+    assert page.evaluate("""() => {
+        const bar = document.querySelector('pyramid-progress');
+        return [bar.progressId, bar.src, bar.pollMin, bar.pollMax, bar.patience, bar.state, bar.status.label];
+    }""") == ['a', '/progress_status', 0.2, 0.2, 30, 'running', 'Import']
+    assert page.evaluate("""() => {
+        const bar = document.createElement('pyramid-progress');
+        Object.assign(bar, { progressId: 'x', src: '/other', pollMin: 1, pollMax: 2, patience: 3 });
+        return bar.outerHTML;
+    }""") == (
+        '<pyramid-progress progress-id="x" src="/other" poll-min="1" poll-max="2" patience="3"></pyramid-progress>'
+    )
+
+
+def test_a_page_may_draw_its_own_picture(show, page):
+    show(a=RUNNING)
+    assert page.evaluate("""async () => {
+        const { poll } = await import('/static/poller.js');
+        return new Promise((resolve) => {
+            const stop = poll('/progress_status', 'a', (status, state) => (stop(), resolve([status.label, state])));
+        });
+    }""") == ['Import', 'running']

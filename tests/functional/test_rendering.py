@@ -1,0 +1,253 @@
+"""What a page shows of tasks: macros and methods, in pages as a user would write them."""
+
+import json
+import struct
+
+import pytest
+from beaker.cache import cache_regions
+
+from pyramid_progress import get_running_tasks, init_progress_status, set_progress_status, start_task
+
+HOSTILE = '<img src=x onerror=alert(1)>"\'&'
+
+BY_MACRO = """<html><head><tal:block metal:use-macro="request.progress.macros['assets']"/></head>
+<body><tal:block repeat="progress_id ids" metal:use-macro="request.progress.macros['bar']"/></body></html>"""
+BY_METHOD = """<html><head>${request.progress.assets()}</head>
+<body><tal:block repeat="name ids">${request.progress.bar(name)}</tal:block></body></html>"""
+
+
+@pytest.fixture
+def serve(make_app, tmp_path):
+    """Return a function that serves a page of this text, which shows these tasks; it gives the parsed page."""
+
+    def serve(template, *ids, configure=lambda config: None, **options):
+        file = tmp_path / 'page.pt'
+        file.write_text(template)
+
+        def with_page(config):
+            config.add_route('page', '/page')
+            # The renderer looks for templates beside a package with a file, which a folder of tests has not.
+            config = config.with_package('pyramid_progress')
+            config.add_view(lambda request: {'ids': ids}, route_name='page', renderer=str(file))
+            configure(config)
+
+        app = make_app(with_page, **options)
+        return app, lambda: app.get('/page').html
+
+    return serve
+
+
+def text(element, part):
+    """Return what a part of a bar says."""
+    return element.select_one(f'.pp-{part}').text
+
+
+def words(page):
+    """Return what a page says to its bars."""
+    return json.loads(page.select_one('meta[name=pyramid-progress]')['content'])
+
+
+@pytest.mark.parametrize('template', [BY_MACRO, BY_METHOD])
+def test_page_with_bars(serve, template):
+    _, show = serve(template, 'a', 'b', 'a')
+    init_progress_status('a', None, 'Import', length=100, current=42)
+    set_progress_status('a', message='Row 42')
+    page = show()
+    first, second, third = page.select('body > pyramid-progress')
+    assert str(first) == str(third)
+    assert [first['progress-id'], first['src'], first['state']] == ['a', '/progress_status', 'running']
+    assert [text(first, part) for part in ('label', 'amount', 'state', 'message')] == [
+        'Import',
+        '42%',
+        'Running',
+        'Row 42',
+    ]
+    assert first.progress.attrs == {'max': '100', 'value': '42', 'aria-label': 'Import'}
+    assert json.loads(first['status'])['message'] == 'Row 42'
+    assert first.select_one('[role=status]').text == ''
+    assert first.noscript.a['href'] == ''
+    assert [second['progress-id'], text(second, 'state')] == ['b', 'Waiting to start']
+
+
+@pytest.mark.parametrize('template', [BY_MACRO, BY_METHOD])
+def test_assets_are_served_under_a_path_with_the_version(serve, template):
+    app, show = serve(template, route_prefix='inner')
+    page = show()
+    style, script = page.select_one('link[rel=stylesheet]')['href'], page.select_one('script[type=module]')['src']
+    assert app.get(style).content_type == 'text/css'
+    assert app.get(script).content_type in ('text/javascript', 'application/javascript')
+    assert app.get(script.replace('progress.js', 'poller.js')).status_int == 200
+    assert app.get(words(page)['src'] + '?progress_id=a').json == {'status': 'unknown'}
+
+
+def test_macro_and_method_say_the_same(serve):
+    _, show = serve(BY_MACRO + BY_METHOD, 'a')
+    init_progress_status('a', None, 'Import', length=3, current=1)
+    by_macro, by_method = show().select('pyramid-progress')
+    assert str(by_macro) == str(by_method)
+
+
+def test_text_is_text(serve):
+    _, show = serve(BY_MACRO, HOSTILE)
+    init_progress_status(HOSTILE, None, HOSTILE)
+    set_progress_status(HOSTILE, HOSTILE, HOSTILE)
+    page = show()
+    bar = page.find('pyramid-progress')
+    assert {bar['progress-id'], bar.progress['aria-label']} == {HOSTILE}
+    assert [text(bar, part) for part in ('label', 'message', 'state')] == [HOSTILE] * 3
+    assert page.find('img') is None
+
+
+def test_nothing_is_inline(serve):
+    _, show = serve(BY_MACRO, 'a')
+    page = show()
+    assert [script.text for script in page.select('script')] == ['']
+    assert page.select('style') == []
+    attributes = {name for element in page.select('*') for name in element.attrs}
+    assert not {name for name in attributes if name == 'style' or name.startswith('on')}
+
+
+STATES = [
+    ({'status': 'pending', 'length': 10}, 'waiting', 'Waiting to start', '0%', '0'),
+    ({'current': 9999, 'length': 10000}, 'running', 'Running', '99%', '99.9'),
+    ({'current': 5}, 'indeterminate', 'Running, length unknown', '5', None),
+    ({'current': 2.5}, 'indeterminate', 'Running, length unknown', '2.5', None),
+    ({}, 'indeterminate', 'Running, length unknown', '', None),
+    ({'length': -1, 'current': 1}, 'indeterminate', 'Running, length unknown', '1', None),
+    ({'current': 12, 'length': 9}, 'running', 'Running', '100%', '100'),
+    ({'current': -2, 'length': 9}, 'running', 'Running', '0%', '0'),
+    ({'length': 0}, 'running', 'Running', '100%', '100'),
+    ({'current': 1.5, 'length': 10**400}, 'running', 'Running', '0%', '0'),
+    ({'current': 10**400}, 'indeterminate', 'Running, length unknown', 'inf', None),
+    ({'status': 'packing', 'current': 1, 'length': 2}, 'running', 'packing', '50%', '50'),
+    ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no sign of life', '50%', '50'),
+    ({'status': 'cancelling'}, 'cancelling', 'Cancelling', '', '0'),
+    ({'status': 'finished'}, 'finished', 'Finished', '100%', '100'),
+    ({'status': 'failed', 'current': 1, 'length': 3}, 'failed', 'Failed', '33%', '33.3'),
+    ({'status': 'cancelled'}, 'cancelled', 'Cancelled', '', '0'),
+]
+
+
+def test_states_in_words(serve):
+    _, show = serve(BY_MACRO, *map(str, range(len(STATES))))
+    for i, (status, *_) in enumerate(STATES):
+        set_progress_status(str(i), **status)
+    for bar, (_, state, word, amount, value) in zip(show().select('pyramid-progress'), STATES, strict=True):
+        assert [bar['state'], text(bar, 'state'), text(bar, 'amount')] == [state, word, amount]
+        assert bar.progress.get('value') == value
+        assert bar.progress['aria-label'] == 'Progress'
+
+
+def test_a_look_does_not_take_the_end(serve):
+    _, show = serve(BY_MACRO, 'a')
+    init_progress_status('a', None, 'Import')
+    set_progress_status('a', 'finished')
+    for _ in range(2):
+        assert text(show().find('pyramid-progress'), 'state') == 'Finished'
+    assert get_running_tasks() == {'a'}
+
+
+def test_what_one_may_not_see_looks_like_nothing(serve, with_policy):
+    app, _ = serve(BY_MACRO, 'hers', 'nobodys', configure=with_policy)
+    init_progress_status('hers', 'mary', 'Import')
+
+    def shown(user):
+        return [
+            str(bar).replace(bar['progress-id'], '')
+            for bar in app.get('/page', headers={'X-User': user}).html.select('pyramid-progress')
+        ]
+
+    hers, nobodys = shown('tom')
+    assert hers == nobodys
+    assert shown('mary')[0] != nobodys
+
+
+def test_a_store_that_is_down_does_not_break_the_page(serve, tmp_path):
+    _, show = serve(BY_MACRO, 'a')
+    cache_regions['default'] = cache_regions['persistent'] = {'type': 'file', 'data_dir': str(tmp_path / 'data')}
+    init_progress_status('a', None, 'Import')
+    for file in tmp_path.rglob('*.cache'):
+        file.write_bytes(b'garbage')
+    bar = show().find('pyramid-progress')
+    assert [bar['state'], text(bar, 'state')] == ['trouble', 'Connection trouble, trying again']
+    assert 'status' not in bar.attrs
+
+
+def test_a_missing_variable_is_named(serve):
+    _, show = serve('<body><tal:block metal:use-macro="request.progress.macros[\'bar\']"/></body>')
+    with pytest.raises(NameError, match="The macro 'bar' of pyramid_progress needs a variable 'progress_id'"):
+        show()
+
+
+@pytest.mark.parametrize('template', [BY_MACRO, BY_METHOD])
+@pytest.mark.parametrize(('progress_id', 'error'), [(None, TypeError), ('', ValueError)])
+def test_what_cannot_be_an_id_is_the_page_authors_error(serve, template, progress_id, error):
+    _, show = serve(template, progress_id)
+    with pytest.raises(error, match='progress_id'):
+        show()
+
+
+def test_the_page_keeps_its_own_variables(serve):
+    _, show = serve(
+        "<body tal:define=\"bar 'mine'; rendering 'mine'; progress_id 'a'\">"
+        '<tal:block metal:use-macro="request.progress.macros[\'bar\']"/><b>${bar} ${rendering}</b></body>'
+    )
+    assert show().b.text == 'mine mine'
+
+
+RESULTS = [
+    ({'url': '/files/1?a=b:c', 'text': HOSTILE}, '/files/1?a=b:c', HOSTILE),
+    ({'url': 'HTTPS://example.org/'}, 'HTTPS://example.org/', 'Result'),
+    ({'url': 'report.html'}, 'report.html', 'Result'),
+    ({'url': '?page=2:3'}, '?page=2:3', 'Result'),
+    ({'url': '#here'}, '#here', 'Result'),
+    ({'url': 'javascript:alert(1)', 'text': 'Here'}, None, 'Here'),
+    ({'url': ' javascript:alert(1)'}, None, ''),
+    ({'url': 'java\nscript:alert(1)'}, None, ''),
+    ({'url': 'data:text/html,/'}, None, ''),
+    ({'url': ''}, None, ''),
+    ({'text': '40 rows'}, None, '40 rows'),
+    (None, None, ''),
+]
+
+
+def test_a_result_is_a_link_where_that_is_safe(serve):
+    _, show = serve(BY_MACRO, *map(str, range(len(RESULTS))))
+    for i, (result, *_) in enumerate(RESULTS):
+        with start_task('Import', progress_id=str(i)) as task:
+            task.finish(result=result)
+    for link, (_, href, shown) in zip(show().select('.pp-result'), RESULTS, strict=True):
+        assert (link.get('href'), link.text) == (href, shown)
+
+
+def test_words_are_those_of_the_request_s_locale(serve, tmp_path):
+    write_catalogue(tmp_path / 'locale', 'de', {'running': 'Läuft', 'percent': '${percent} %', 'refresh': 'Neu laden'})
+    app, _ = serve(BY_MACRO, 'a', configure=lambda config: config.add_translation_dirs(str(tmp_path / 'locale')))
+    init_progress_status('a', None, 'Import', length=100, current=42)
+    for locale, word, amount, refresh in [('de', 'Läuft', '42 %', 'Neu laden'), ('en', 'Running', '42%', 'Refresh')]:
+        page = app.get('/page?_LOCALE_=' + locale).html
+        bar = page.find('pyramid-progress')
+        assert [text(bar, 'state'), text(bar, 'amount'), bar.noscript.text] == [word, amount, refresh]
+        assert [words(page)['lang'], words(page)['words']['running']] == [locale, word]
+        assert words(page)['words']['failed'] == 'Failed', 'what has no translation is English'
+
+
+def write_catalogue(directory, locale, messages):
+    """Write a compiled message catalogue, as GNU gettext's ``msgfmt`` does."""
+    messages = {'': 'Content-Type: text/plain; charset=UTF-8'} | messages
+    pairs = sorted((key.encode(), value.encode()) for key, value in messages.items())
+    tables, strings = [], b''
+    start = 28 + 16 * len(pairs)
+    for column in zip(*pairs, strict=True):
+        for item in column:
+            tables += [len(item), start + len(strings)]
+            strings += item + b'\0'
+    header = [0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, start]
+    file = directory / locale / 'LC_MESSAGES' / 'pyramid_progress.mo'
+    file.parent.mkdir(parents=True)
+    file.write_bytes(struct.pack(f'<{len(header) + len(tables)}I', *header, *tables) + strings)
+
+
+def test_a_query_that_cannot_be_read_does_not_break_the_page(serve):
+    app, _ = serve(BY_MACRO, 'a')
+    assert 'Waiting to start' in app.get('/page?x=%ff').text

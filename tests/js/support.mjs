@@ -1,0 +1,136 @@
+/** Surroundings for a poller under test: a clock to turn by hand, and a server that follows it. */
+
+import { ProgressPoller, Watch } from '../../static/poller.js';
+
+/** A clock that stands still until it is told to go on. */
+export class FakeClock {
+  #now = 0;
+  #timers = new Map();
+  #made = 0;
+
+  now = () => this.#now;
+
+  /** As a browser's: what is longer than 31 bits of ms rings at once. */
+  setTimeout = (callback, ms) => {
+    this.#timers.set((this.#made += 1), { at: this.#now + (ms > 0 && ms < 2 ** 31 ? ms : 0), callback });
+    return this.#made;
+  };
+
+  clearTimeout = (timer) => this.#timers.delete(timer);
+
+  get pending() {
+    return this.#timers.size;
+  }
+
+  /** Go on by some ms, ringing each timer at its time and letting promises settle in between. */
+  async advance(ms) {
+    const until = this.#now + ms;
+    for (;;) {
+      await new Promise(setImmediate);
+      const [timer, next] = [...this.#timers].sort(([, a], [, b]) => a.at - b.at)[0] ?? [];
+      if (!next || next.at > until) break;
+      this.#timers.delete(timer);
+      this.#now = next.at;
+      next.callback();
+    }
+    this.#now = until;
+  }
+}
+
+/** A page that can be hidden. */
+export class FakePage extends EventTarget {
+  hidden = false;
+  listeners = 0;
+
+  addEventListener(...args) {
+    this.listeners += 1;
+    super.addEventListener(...args);
+  }
+
+  removeEventListener(...args) {
+    this.listeners -= 1;
+    super.removeEventListener(...args);
+  }
+
+  turn(hidden) {
+    this.hidden = hidden;
+    this.dispatchEvent(new Event('visibilitychange'));
+  }
+}
+
+let made = 0;
+const stages = [];
+
+/** To be called after each test: lets go of all bars, so that nothing keeps the tests running. */
+export function clear() {
+  for (const { poller, watches } of stages.splice(0)) watches.forEach((watch) => poller.remove(watch));
+}
+
+/**
+ * A poller with its clock, its page and its server.
+ *
+ * `stage.answer(ids, now)` is the server: it returns statuses by id, or a Response, or throws; a
+ * test may replace it at any time. `stage.requests` are the requests made: `{at, ids, url, signal}`.
+ */
+export class Stage {
+  clock = new FakeClock();
+  page = new FakePage();
+  requests = [];
+  watches = [];
+  latency = 20;
+  random = () => 0.5;
+
+  /** Without a URL it has one of its own, since pollers of one URL tell each other of ends. */
+  constructor(answer = () => ({}), url = `http://localhost/${(made += 1)}/progress_status`) {
+    this.answer = answer;
+    this.url = url;
+    this.poller = new ProgressPoller(url, {
+      clock: this.clock,
+      page: this.page,
+      random: () => this.random(),
+      fetch: (...request) => this.#fetch(...request),
+    });
+    stages.push(this);
+  }
+
+  /** Follow a task; the watch returned has a log of `[at, state, status]`. */
+  watch(id, options) {
+    const watch = new Watch(id, ({ state, status }) => watch.log.push([this.clock.now(), state, status]), options);
+    watch.log = [];
+    this.watches.push(watch);
+    this.poller.add(watch);
+    return watch;
+  }
+
+  /** Times between requests. */
+  get gaps() {
+    const times = [...new Set(this.requests.map(({ at }) => at))];
+    return times.slice(1).map((at, i) => at - times[i]);
+  }
+
+  #fetch(url, { signal }) {
+    const ids = new URL(url).searchParams.getAll('progress_id');
+    this.requests.push({ at: this.clock.now(), ids, url, signal });
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason));
+      if (this.latency === Infinity) return;
+      this.clock.setTimeout(() => {
+        try {
+          const answer = this.answer(ids, this.clock.now());
+          const json = ids.length > 1 ? answer : (answer[ids[0]] ?? { status: 'unknown' });
+          resolve(answer instanceof Response ? answer : Response.json(json));
+        } catch (error) {
+          reject(error);
+        }
+      }, this.latency);
+    });
+  }
+}
+
+/** The same status for every id. */
+export const all = (ids, status) => Object.fromEntries(ids.map((id) => [id, status]));
+
+/** What fetch throws where no connection can be made. */
+export const refused = () => {
+  throw new TypeError('Failed to fetch');
+};
