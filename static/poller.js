@@ -1,5 +1,5 @@
 /**
- * Follows tasks, with no need of a page: `Watch` is what a bar knows, `ProgressPoller` asks for all.
+ * Follows tasks, with no need of a page.
  *
  * @import { Clock, Poll, PollerOptions, State, Status, WatchOptions } from './types.js'
  */
@@ -19,7 +19,7 @@ const CALM = 2000;
 const SAMPLES = 8;
 /** Misses in a row that make a task lost. */
 const MISSES = 3;
-/** Ids that the server takes, and characters that any proxy takes, in a request. */
+/** Ids and characters that a request may have. */
 const MOST_IDS = 50;
 const LONGEST_URL = 4096;
 /** Ms until a request is given up. */

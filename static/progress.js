@@ -136,6 +136,7 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   connectedCallback() {
+    this.addEventListener('submit', this.#cancel);
     if (!this.#watch) {
       const status = JSON.parse(this.getAttribute('status') ?? 'null') ?? undefined;
       const watch = new Watch(this.progressId, () => this.#change(watch), { status, ...this.#pace() });
@@ -146,16 +147,6 @@ export class PyramidProgressElement extends HTMLElement {
       this.#poller.add(this.#watch);
     }
     this.#draw();
-  }
-
-  constructor() {
-    super();
-    this.addEventListener('submit', (event) => {
-      const form = event.target;
-      if (!(form instanceof HTMLFormElement) || form.className !== 'pp-cancel') return;
-      event.preventDefault();
-      this.#cancel(form);
-    });
   }
 
   disconnectedCallback() {
@@ -178,21 +169,16 @@ export class PyramidProgressElement extends HTMLElement {
     }
   }
 
-  /** Ask the task to stop, as the form would, but stay on the page. @param {HTMLFormElement} form */
-  async #cancel(form) {
-    const watch = this.#watch;
-    const button = form.querySelector('button');
-    if (!watch || !button) return;
-    button.disabled = true;
-    try {
-      const body = new URLSearchParams([...new FormData(form)].map(([name, value]) => [name, String(value)]));
-      const response = await fetch(form.action, { method: 'POST', body, headers: { Accept: 'application/json' } });
-      if (response.ok) watch.answer(await response.json(), performance.now());
-    } catch {
-      // No answer, or none of ours: the button is there for another try.
-    }
-    button.disabled = false;
-  }
+  /** Asks the task to stop, as the form would, on this page. @param {SubmitEvent} event */
+  #cancel = async (event) => {
+    const form = event.target;
+    if (!(form instanceof HTMLFormElement) || form.className !== 'pp-cancel') return;
+    event.preventDefault();
+    const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
+    const headers = { Accept: 'application/json' };
+    const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
+    if (response?.ok) this.#watch?.answer(await response.json(), performance.now());
+  };
 
   #leave() {
     if (this.#watch) this.#poller?.remove(this.#watch);
@@ -250,8 +236,7 @@ export class PyramidProgressElement extends HTMLElement {
     const url = safe(status.result?.url);
     this.#write('result', text(status.result?.text) || (url && (words.result ?? '')));
     set(this.querySelector('.pp-result'), 'href', url || null);
-    const form = this.querySelector('.pp-cancel');
-    set(form, 'hidden', status.cancellable && !this.#watch?.over ? null : '');
+    set(this.querySelector('.pp-cancel'), 'hidden', status.cancellable && !this.#watch?.over ? null : '');
     // An end that the server rendered is no news.
     if (this.#poller) this.#say(join(name, amount, word));
   }
