@@ -103,6 +103,8 @@ class Listing:
     status: str
     #: values and words of the statuses to choose from
     choices: list[tuple[str, str]]
+    #: the URL of this list as JSON, for the script; None for another page than the newest, which stays as it is
+    src: str | None
     #: URLs of the pages beside this one, or None
     newer: str | None
     older: str | None
@@ -143,12 +145,14 @@ def listing(request: Any) -> Listing:
         kept = [(name, value) for name, value in request.GET.items() if name != 'page']
         return str(request.current_route_path(_query=[*kept, ('page', page)]))
 
+    filters = {name: value for name, value in arguments.items() if name != 'page' and value}
     return Listing(
         tasks=list(found.tasks),
         is_down=is_down,
         tag=arguments['tag'] or '',
         status=own,
         choices=choices if own in ('', *STATUSES) else [*choices, (own, own)],
+        src=request.route_path('progress_tasks', _query=filters) if found.page == 1 else None,
         newer=url(found.page - 1),
         older=url(found.page + 1),
         other=[item for item in request.GET.items() if item[0] not in ('tag', 'status', 'page')],
