@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-from .jobs import Report
+from pyramid_progress import Task
 
 STANDARD_LIBRARY = 'the standard library'
 
@@ -56,32 +57,35 @@ class Counts:
         return self
 
 
-def take_census(report: Report, root: Path) -> dict[str, Any]:
+def take_census(task: Task, root: Path) -> dict[str, Any]:
     """Parse every ``.py`` file below ``root``; the bar counts files.
 
     Returns the :class:`Counts` of the whole as a dict, and in it under ``parts`` a list of the same
     with a ``name`` for each file and folder directly in ``root``, the most lines first.
     """
-    files = sorted(source_files(root))
+    with task.stage('Finding the files'):
+        files = sorted(task.track(source_files(root)))
     total = Counts()
     parts: dict[str, Counts] = {}
-    for done, path in enumerate(files):
-        name = path.relative_to(root)
-        report(done, len(files), name.as_posix())
-        counts = count_file(path)
-        total += counts
-        part = parts.setdefault(name.parts[0], Counts())
-        part += counts
-    report(len(files), len(files))
+    task.length = len(files)
+    with task.stage('Parsing', weight=len(files)):
+        for path in task.track(files):
+            name = path.relative_to(root)
+            task.message = name.as_posix()
+            counts = count_file(path)
+            total += counts
+            part = parts.setdefault(name.parts[0], Counts())
+            part += counts
     ranking = sorted(parts.items(), key=lambda part: -part[1].lines)
     return {**asdict(total), 'parts': [{'name': name, **asdict(part)} for name, part in ranking]}
 
 
 def source_files(root: Path) -> Iterator[Path]:
     """The ``.py`` files below ``root``, without what pip installed below the standard library."""
-    for path in root.rglob('*.py'):
-        if path.is_file() and not {'site-packages', 'dist-packages'} & set(path.relative_to(root).parts):
-            yield path
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in ('site-packages', 'dist-packages')]
+        paths = (Path(folder, name) for name in names if name.endswith('.py'))
+        yield from filter(Path.is_file, paths)
 
 
 def count_file(path: Path) -> Counts:

@@ -1,68 +1,100 @@
 """CSV files into SQLite: every row into a table, every word into a full-text index."""
 
 import csv
-import os
 import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sized
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from .jobs import JobError, Report
+from pyramid_progress import ProgressError, Task
 
 LONGEST_LINE = 100_000  # bytes
 MOST_COLUMNS = 200
 LONGEST_EXAMPLE = 100  # characters of a name or a value in the summary
 MOST_VALUES = 1_000  # different values of a column that are counted
 MOST_WORDS = 20  # of a search
-BATCH = 2_000  # rows in a transaction
 
 _WHOLE = re.compile(r'[+-]?[0-9]+')
 _NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
 _DATE = re.compile(r'[0-9]{4}-[0-9]{2}-[0-9]{2}')
 
 
-def import_csv(report: Report, file: IO[bytes], rows_dir: Path) -> dict[str, Any]:
-    """Import ``file``, and close it, into a new database in ``rows_dir`` that is named after the job.
+def import_csv(task: Task, path: Path, rows_path: Path) -> dict[str, Any]:
+    """Import a file into a new database, which is there in full in the end, or not at all.
 
-    The first row names the columns; they are separated by commas, semicolons or tabs. The bar counts
-    bytes. Returns ``{'rows': …, 'searchable': …, 'columns': [{'name', 'type', 'filled', 'values',
-    'commonest'}, …]}``; raises :exc:`JobError` naming the line where the file is malformed.
+    The first row names the columns; they are separated by commas, semicolons or tabs. Returns ``{'rows': …,
+    'searchable': …, 'columns': [{'name', 'type', 'filled', 'values', 'commonest'}, …]}``; raises
+    :exc:`ProgressError` naming the line where the file is malformed.
     """
-    with file, closing(sqlite3.connect(rows_dir / f'{report.id}.sqlite')) as db:
-        length = file.seek(0, os.SEEK_END)
+    with path.open('rb') as file, new_database(rows_path) as db:
         records = read_records(file)
         try:
             header_line, header = next(records)
         except StopIteration:
-            raise JobError('The file is empty: line 1 should name the columns.') from None
+            raise ProgressError('The file is empty: line 1 should name the columns.') from None
         if len(header) > MOST_COLUMNS:
-            raise JobError(f'Line {header_line} has {len(header):,} cells; more than {MOST_COLUMNS} are too many.')
+            raise ProgressError(f'Line {header_line} has {len(header):,} cells; more than {MOST_COLUMNS} are too many.')
         columns = [Column(name.strip()[:LONGEST_EXAMPLE] or f'Column {n}') for n, name in enumerate(header, 1)]
-        searchable = create_tables(db, len(columns))
-        insert = f'INSERT INTO row VALUES (?{", ?" * len(columns)})'  # noqa: S608
-        count = 0
-        for line, cells in records:
-            if len(cells) != len(columns):
-                raise JobError(
-                    f'Line {line} has {counted(cells, "cell")}; line {header_line} names {counted(columns, "column")}.'
-                )
-            db.execute(insert, (line, *cells))
-            if searchable:
-                db.execute('INSERT INTO word (rowid, cells) VALUES (?, ?)', (line, '\n'.join(cells)))
-            for column, cell in zip(columns, cells, strict=True):
-                column.add(cell)
-            count += 1
-            if count % BATCH == 0:
-                db.commit()
-            report(file.tell(), length, f'{count:,} rows')
-        db.commit()
-    if not count:
-        raise JobError(f'The file has no rows: after line {header_line} there is nothing.')
+        # Their real names are data of the visitor's.
+        names = ', '.join(f'c{n}' for n, _ in enumerate(columns, 1))
+        db.execute(f'CREATE TABLE row (line INTEGER PRIMARY KEY, {names})')
+        searchable = create_index(db)
+
+        task.length = 3  # the weight of both stages
+        with task.stage('Importing', weight=2):
+            task.length = path.stat().st_size
+            checked = check_rows(task, file, records, header_line, columns)
+            insert = f'INSERT INTO row VALUES (?{", ?" * len(columns)})'  # noqa: S608
+            count = db.executemany(insert, checked).rowcount
+        if not count:
+            raise ProgressError(f'The file has no rows: after line {header_line} there is nothing.')
+        if searchable:
+            with task.stage('Indexing', weight=1):
+                task.length = count
+                rows = task.track(db.execute('SELECT * FROM row'))
+                words = ((line, '\n'.join(cells)) for line, *cells in rows)
+                db.executemany('INSERT INTO word (rowid, cells) VALUES (?, ?)', words)
     return {'rows': count, 'searchable': searchable, 'columns': [column.summary() for column in columns]}
+
+
+@contextmanager
+def new_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database that is committed as a whole. Whatever ends the block early, an error or a cancel, removes it."""
+    try:
+        with closing(sqlite3.connect(path)) as db, db:
+            yield db
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def create_index(db: sqlite3.Connection) -> bool:
+    """Create the full-text index; return whether this SQLite knows how."""
+    try:
+        db.execute("CREATE VIRTUAL TABLE word USING fts5(cells, content='')")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def check_rows(
+    task: Task, file: IO[bytes], records: Iterator[tuple[int, list[str]]], header_line: int, columns: list['Column']
+) -> Iterator[tuple[int | str, ...]]:
+    """Yield each row, its line number first, once its columns know of it. The bar counts bytes."""
+    for count, (line, cells) in enumerate(records, 1):
+        if len(cells) != len(columns):
+            raise ProgressError(
+                f'Line {line} has {counted(cells, "cell")}; line {header_line} names {counted(columns, "column")}.'
+            )
+        for column, cell in zip(columns, cells, strict=True):
+            column.add(cell)
+        yield line, *cells
+        task.message = f'{count:,} rows'
+        task.current = file.tell()
 
 
 def read_records(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
@@ -79,7 +111,7 @@ def read_records(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise JobError(f'Line {line}: {explain(error)}.') from error
+            raise ProgressError(f'Line {line}: {explain(error)}.') from error
         if record:
             yield line, record
 
@@ -90,11 +122,11 @@ def read_lines(file: IO[bytes]) -> Iterator[str]:
     while raw := file.readline(LONGEST_LINE + 1):
         number += 1
         if len(raw) > LONGEST_LINE:
-            raise JobError(f'Line {number} is longer than {LONGEST_LINE:,} bytes: is this a CSV file?')
+            raise ProgressError(f'Line {number} is longer than {LONGEST_LINE:,} bytes: is this a CSV file?')
         try:
             yield raw.decode('utf-8-sig' if number == 1 else 'utf-8')
         except UnicodeDecodeError as error:
-            raise JobError(
+            raise ProgressError(
                 f'Line {number} is not UTF-8 text (its byte {error.start + 1} fits no character).'
                 ' Please save the file as UTF-8.'
             ) from error
@@ -112,20 +144,6 @@ def explain(error: csv.Error) -> str:
     if 'new-line character' in said:
         return 'a carriage return stands alone; lines should end with a line feed'
     return said
-
-
-def create_tables(db: sqlite3.Connection, columns: int) -> bool:
-    """Create the tables for so many columns; tell whether there is a full-text index.
-
-    The columns are called c1, c2, …: their real names are data of the visitor's.
-    """
-    names = ', '.join(f'c{n}' for n in range(1, columns + 1))
-    db.execute(f'CREATE TABLE row (line INTEGER PRIMARY KEY, {names})')
-    try:
-        db.execute("CREATE VIRTUAL TABLE word USING fts5(cells, content='')")
-    except sqlite3.OperationalError:  # an SQLite built without FTS5
-        return False
-    return True
 
 
 class Column:

@@ -1,62 +1,57 @@
-"""The demo's database: what was started, what came of it, and the rows of every import."""
+"""What the demo keeps: which tasks were started, what came of them, and the rows of every import."""
 
 import json
 import sqlite3
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS task (
         id TEXT PRIMARY KEY,
-        owner TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        label TEXT NOT NULL,
-        started TEXT NOT NULL,
-        process TEXT NOT NULL,
-        status TEXT NOT NULL DEFAULT 'running',
-        message TEXT,
+        started REAL NOT NULL,
+        owner TEXT,
+        kind TEXT,
+        label TEXT,
         result TEXT
     )
 """
 
 
-class Task(NamedTuple):
-    """One task as the pages show it."""
+class Entry(NamedTuple):
+    """A task as the pages list it. How it is getting on, its bar tells."""
 
     id: str
+    started: datetime  # UTC
     kind: str  # 'import' or 'census'
     label: str
-    started: datetime  # UTC
-    status: str  # 'running', 'finished' or 'failed'
-    message: str | None
-    result: dict[str, Any] | None
+    result: dict[str, Any] | None  # None until it is finished
 
 
 class Store:
-    """Tasks in ``demo.sqlite``, the rows of each import in a file of its own.
+    """Tasks in ``tasks.sqlite``; the rows of each import, and each upload that waits for it, in a file of its own.
 
-    SQLite lets one connection write at a time; with a file for each, imports do not wait for one
-    another.
+    Threads and processes may use the same ``data_dir``, which is made if it does not exist yet.
     """
 
-    kept = 8  # ended tasks of a visitor; an older one gives way to the next
+    age = 86400  # seconds that all of this is kept, as long as the statuses are
+    listed = 20  # tasks of a visitor on the index
 
-    def __init__(self, data_dir: Path) -> None:
-        """Create ``data_dir`` and the database in it where they do not exist yet."""
-        self.data_dir = data_dir
-        self.rows_dir = data_dir / 'rows'
-        self.rows_dir.mkdir(parents=True, exist_ok=True)
-        self._path = data_dir / 'demo.sqlite'
+    def __init__(self, data_dir: str | Path) -> None:
+        self.data_dir = Path(data_dir)
+        self._files = self.data_dir / 'files'
+        self._files.mkdir(parents=True, exist_ok=True)
         with self._connect() as db:
             db.execute(SCHEMA)
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         """A connection whose changes are committed together, or not at all."""
-        db = sqlite3.connect(self._path, timeout=10)
+        db = sqlite3.connect(self.data_dir / 'tasks.sqlite', timeout=10)
         try:
             with db:
                 yield db
@@ -65,60 +60,54 @@ class Store:
 
     def rows_path(self, task_id: str) -> Path:
         """The SQLite file with the rows of an import."""
-        return self.rows_dir / f'{task_id}.sqlite'
+        return self._files / f'{task_id}.sqlite'
 
-    def add(self, task_id: str, owner: str, kind: str, label: str, started: datetime, process: str) -> None:
-        """Note a task as running in ``process`` (a name for one run of the server)."""
+    def new_upload(self) -> IO[bytes]:
+        """A new file to write to; its ``name`` is its path."""
+        return tempfile.NamedTemporaryFile(dir=self._files, suffix='.csv', delete=False)
+
+    # A quick job may be done before its start is noted: whichever comes first makes the row.
+
+    def add(self, task_id: str, owner: str, kind: str, label: str) -> None:
+        """Note whose a task is; what is too old gives way."""
+        now = time.time()
         with self._connect() as db:
             db.execute(
-                'INSERT INTO task (id, owner, kind, label, started, process) VALUES (?, ?, ?, ?, ?, ?)',
-                (task_id, owner, kind, label, started.isoformat(), process),
+                'INSERT INTO task (id, started, owner, kind, label) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)'
+                ' DO UPDATE SET owner = excluded.owner, kind = excluded.kind, label = excluded.label',
+                (task_id, now, owner, kind, label),
             )
-            old = db.execute(
-                "SELECT id FROM task WHERE owner = ? AND status != 'running' ORDER BY started DESC LIMIT -1 OFFSET ?",
-                (owner, self.kept),
-            ).fetchall()
-            db.executemany('DELETE FROM task WHERE id = ?', old)
-        for (old_id,) in old:
-            self.rows_path(old_id).unlink(missing_ok=True)
+            db.execute('DELETE FROM task WHERE started < ?', (now - self.age,))
+        # Among the files is what a killed process left behind.
+        for path in self._files.iterdir():
+            with suppress(FileNotFoundError):  # another process was quicker
+                if path.stat().st_mtime < now - self.age:
+                    path.unlink()
 
-    def end(self, task_id: str, status: str, message: str, result: dict[str, Any] | None = None) -> None:
-        """Note how a task ended; what a failed import had written is thrown away."""
-        if status != 'finished':
-            self.rows_path(task_id).unlink(missing_ok=True)
+    def keep(self, task_id: str, result: dict[str, Any]) -> None:
+        """Keep what came of a task: JSON values."""
         with self._connect() as db:
             db.execute(
-                'UPDATE task SET status = ?, message = ?, result = ? WHERE id = ?',
-                (status, message, json.dumps(result), task_id),
+                'INSERT INTO task (id, started, result) VALUES (?, ?, ?) ON CONFLICT (id)'
+                ' DO UPDATE SET result = excluded.result',
+                (task_id, time.time(), json.dumps(result)),
             )
 
-    def running_elsewhere(self, process: str) -> list[str]:
-        """The ids of tasks that are running, but not in ``process``."""
-        with self._connect() as db:
-            found = db.execute("SELECT id FROM task WHERE status = 'running' AND process != ?", (process,))
-            return [task_id for (task_id,) in found]
+    def tasks(self, owner: str | None) -> list[Entry]:
+        """The latest tasks of a visitor, newest first."""
+        return self._find('owner = ? ORDER BY started DESC LIMIT ?', owner, self.listed)
 
-    def tasks(self, owner: str | None) -> list[Task]:
-        """The tasks of a visitor, newest first."""
+    def task(self, task_id: str, owner: str | None) -> Entry | None:
+        """One task, if it is this visitor's."""
+        return next(iter(self._find('id = ? AND owner = ?', task_id, owner)), None)
+
+    def _find(self, condition: str, *values: Any) -> list[Entry]:
         with self._connect() as db:
             found = db.execute(
-                'SELECT id, kind, label, started, status, message, result FROM task'
-                ' WHERE owner = ? ORDER BY started DESC',
-                (owner,),
+                f'SELECT id, started, kind, label, result FROM task WHERE {condition}',  # noqa: S608
+                values,
             )
             return [
-                Task(
-                    task_id,
-                    kind,
-                    label,
-                    datetime.fromisoformat(started),
-                    status,
-                    message,
-                    json.loads(result or 'null'),
-                )
-                for task_id, kind, label, started, status, message, result in found
+                Entry(task_id, datetime.fromtimestamp(started, timezone.utc), kind, label, json.loads(result or 'null'))
+                for task_id, started, kind, label, result in found
             ]
-
-    def task(self, task_id: str, owner: str | None) -> Task | None:
-        """One task, if it is this visitor's."""
-        return next((task for task in self.tasks(owner) if task.id == task_id), None)

@@ -6,7 +6,6 @@
 import os
 import re
 import shutil
-import tempfile
 import unicodedata
 from typing import IO, Any
 
@@ -17,10 +16,9 @@ from pyramid.response import FileResponse, Response
 from pyramid.security import remember
 from pyramid.view import exception_view_config, notfound_view_config, view_config
 
-from pyramid_progress import StorageError
-
-from .census import offered_packages, take_census
-from .csv_import import find_rows, import_csv
+from . import jobs
+from .census import offered_packages
+from .csv_import import find_rows
 from .security import new_visitor
 from .unicode_sample import sample_file
 
@@ -41,7 +39,7 @@ def index_page(request: Request, import_error: str | None = None, census_error: 
     if import_error or census_error:
         request.response.status_int = 400
     return {
-        'tasks': request.jobs.store.tasks(request.authenticated_userid),
+        'tasks': request.store.tasks(request.authenticated_userid),
         'packages': offered_packages(),
         'max_upload': max_upload(request),
         'unicode_version': unicodedata.unidata_version,
@@ -65,29 +63,29 @@ def import_upload(request: Request) -> dict[str, Any] | HTTPSeeOther:
             request,
             import_error=f'The file {name} has {size:,} bytes, more than {max_upload(request):,}.',
         )
-    # The request's own file is gone with the request; the copy vanishes with the job.
-    file = tempfile.TemporaryFile(dir=request.jobs.store.data_dir)  # noqa: SIM115
-    upload.file.seek(0)
-    shutil.copyfileobj(upload.file, file)
-    return start_import(request, name, file)
+    return start_import(request, name, upload.file)
 
 
 @view_config(route_name='import_sample', request_method='POST')
 def import_sample(request: Request) -> HTTPSeeOther:
     """Import the characters of Unicode."""
-    path = sample_file(request.jobs.store.data_dir)
-    return start_import(request, path.name, path.open('rb'))
+    path = sample_file(request.store.data_dir)
+    with path.open('rb') as file:
+        return start_import(request, path.name, file)
 
 
-def start_import(request: Request, name: str, file: IO[bytes]) -> HTTPSeeOther:
-    """Start the job that imports ``file``."""
-    return started(request, 'import', f'Import of {name}', import_csv, file, request.jobs.store.rows_dir)
+def start_import(request: Request, name: str, content: IO[bytes]) -> HTTPSeeOther:
+    """Start the import of a copy: the request's own file is gone with the request."""
+    with request.store.new_upload() as copy:
+        content.seek(0)
+        shutil.copyfileobj(content, copy)
+    return start(request, jobs.import_file, copy.name, label=f'Import of {name}', kind='import')
 
 
 @view_config(route_name='sample', request_method='GET')
 def download_sample(request: Request) -> Response:
     """The characters of Unicode as a CSV file."""
-    path = sample_file(request.jobs.store.data_dir)
+    path = sample_file(request.store.data_dir)
     response = FileResponse(path, request=request, content_type='text/csv')
     response.content_disposition = f'attachment; filename="{path.name}"'
     return response
@@ -99,19 +97,18 @@ def census(request: Request) -> dict[str, Any] | HTTPSeeOther:
     name = request.POST.get('package')
     if name not in offered_packages():
         return index_page(request, census_error='Please choose one of the packages on the list.')
-    return started(request, 'census', f'Census of {name}', take_census, offered_packages()[name])
+    return start(request, jobs.count_code, name, label=f'Census of {name}', kind='census')
 
 
-def started(request: Request, kind: str, label: str, *work: Any) -> HTTPSeeOther:
-    """Start a job of this visitor's and go to where its bar is."""
-    task_id = request.jobs.start(request.authenticated_userid, kind, label, *work)
-    return HTTPSeeOther(request.route_path('index', _anchor=f'task-{task_id}'))
+def start(request: Request, *args: Any, **told: Any) -> HTTPSeeOther:
+    """Start a job, see :func:`pyramid_progress.demo.jobs.start`, and go to where its bar is."""
+    return HTTPSeeOther(request.route_path('index', _anchor=f'task-{jobs.start(request, *args, **told)}'))
 
 
 @view_config(route_name='task', request_method='GET', renderer='templates/task.pt')
 def task(request: Request) -> dict[str, Any]:
     """One task: its bar, or what came of it; for an import, its rows."""
-    store = request.jobs.store
+    store = request.store
     found = store.task(request.matchdict['task_id'], request.authenticated_userid)
     if found is None:
         raise HTTPNotFound
@@ -142,16 +139,6 @@ def not_from_our_form(request: Request) -> dict[str, str]:
         'title': 'This form is out of date',
         'sentence': 'Nothing was started. Please go to the start page, which brings a fresh form, and'
         ' try again; your browser has to accept its cookie.',
-    }
-
-
-@exception_view_config(StorageError, renderer='templates/error.pt')
-def no_progress_kept(request: Request) -> dict[str, str]:
-    """The store of the statuses does not answer; a task without a bar is not started."""
-    request.response.status_int = 503
-    return {
-        'title': 'Not at the moment',
-        'sentence': 'Nothing was started, because its progress could not be kept. Please try again a little later.',
     }
 
 

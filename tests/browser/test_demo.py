@@ -14,8 +14,13 @@ from playwright.sync_api import expect
 DEVELOPMENT_INI = Path(__file__).parents[2] / 'development.ini'
 MAX_UPLOAD = 1_000_000
 
-# The jobs are real work, and a busy machine takes its time.
-expect.set_options(timeout=30_000)
+
+@pytest.fixture(scope='module', autouse=True)
+def _patience():
+    """The jobs are real work, and a busy machine takes its time."""
+    expect.set_options(timeout=30_000)
+    yield
+    expect.set_options(timeout=5_000)
 
 
 class Server:
@@ -23,6 +28,7 @@ class Server:
 
     def __init__(self, folder, port):
         self.url = f'http://127.0.0.1:{port}'
+        self._folder = folder
         self._log = folder / 'log'
         self._ini = folder / 'development.ini'
         text = DEVELOPMENT_INI.read_text()
@@ -46,9 +52,13 @@ class Server:
                 assert time.monotonic() < deadline, self.log
                 time.sleep(0.05)
 
-    def kill(self):
-        self._process.kill()
+    def stop(self):
+        self._process.terminate()
         self._process.wait(10)
+
+    def files(self, name):
+        """What the demo keeps whose name begins so."""
+        return list(self._folder.joinpath('var/demo/files').glob(f'{name}*'))
 
     @property
     def log(self):
@@ -62,7 +72,7 @@ def serving(folder, port):
     try:
         yield server
     finally:
-        server.kill()
+        server.stop()
     assert 'Traceback' not in server.log
 
 
@@ -82,8 +92,14 @@ def page(page):
 
 def watch(page):
     complaints = []
+
+    def on_console(message):
+        # A page of the add-on has no icon, so the browser looks for that of the site.
+        if message.type == 'error' and not message.location['url'].endswith('/favicon.ico'):
+            complaints.append(message.text)
+
     page.on('pageerror', lambda error: complaints.append(str(error)))
-    page.on('console', lambda message: complaints.append(message.text) if message.type == 'error' else None)
+    page.on('console', on_console)
     return complaints
 
 
@@ -150,12 +166,12 @@ def test_import_from_click_to_result_with_a_reload_and_a_second_tab(page, server
 
 
 def test_malformed_file_fails_with_its_line(page, server):
-    card = import_file(page, server, b'name,legs\n' + b'cat,4\n' * 60_000 + b'hen\n')
-    sentence = 'Line 60002 has 1 cell; line 1 names 2 columns.'
+    card = import_file(page, server, b'name,legs\n' + b'cat,4\n' * 10_000 + b'hen\n')
+    sentence = 'Line 10002 has 1 cell; line 1 names 2 columns.'
     expect(card.locator('pyramid-progress')).to_have_attribute('state', 'failed')
     expect(card).to_contain_text(sentence)
     page.reload()
-    expect(card.locator('.error')).to_have_text(f'Failed. {sentence}')
+    expect(card).to_contain_text(sentence)
 
 
 def test_hostile_name_is_text(page, server):
@@ -204,17 +220,48 @@ def test_without_script(browser, server):
     context.close()
 
 
-def test_task_whose_server_was_killed_has_failed(browser, tmp_path, free_port):
+def test_cancelled_import_leaves_nothing(page, server):
+    card = import_sample(page, server)
+    wait_until_it_moves(card)
+    card.get_by_role('button', name='Cancel').click()
+    expect(card.locator('pyramid-progress')).to_have_attribute('state', 'cancelled')
+    expect(card.get_by_role('button', name='Cancel')).to_be_hidden()
+    page.reload()
+    expect(card.locator('pyramid-progress')).to_have_attribute('state', 'cancelled')
+    task_id = card.get_attribute('id').removeprefix('task-')
+    assert not server.files(task_id)
+
+
+def test_tasks_page_lists_what_goes_on(page, server):
+    wait_until_it_moves(import_sample(page, server))
+    page.get_by_role('link', name='Only what is going on').click()
+    (task,) = page.get_by_role('listitem').all()
+    expect(task.get_by_role('progressbar', name=re.compile('Import of unicode'))).to_be_visible()
+    task.get_by_role('button', name='Cancel').click()
+    expect(task.locator('pyramid-progress')).to_have_attribute('state', 'cancelled')
+
+
+def test_toolbar_has_its_panel(page, server):
+    page.goto(server.url)
+    with page.expect_popup() as popup:
+        page.get_by_title('Show Toolbar').click()
+    complaints = watch(popup.value)
+    popup.value.get_by_role('link', name='Global', exact=True).click()
+    popup.value.get_by_role('link', name='Progress', exact=True).click()
+    expect(popup.value.get_by_text('SqliteStorage')).to_be_visible()
+    assert complaints == []
+
+
+def test_task_whose_server_was_stopped_has_failed(browser, tmp_path, free_port):
     context = browser.new_context()
     page = context.new_page()
     with serving(tmp_path, free_port()) as server:
         card = import_sample(page, server)
         wait_until_it_moves(card)
-        server.kill()
+        server.stop()
         expect(card.locator('pyramid-progress')).to_have_attribute('state', 'trouble')
         server.start()
         expect(card.locator('pyramid-progress')).to_have_attribute('state', 'failed')
-        expect(card).to_contain_text('The server was stopped in the middle of this.')
         page.reload()
-        expect(card.locator('.error')).to_contain_text('The server was stopped in the middle of this.')
+        expect(card).to_contain_text('This task was interrupted.')
     context.close()

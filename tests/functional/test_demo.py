@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from webtest import TestApp, Upload
 
-from pyramid_progress import configure, get_progress_status
+from pyramid_progress import TaskCancelled, configure, get_progress_status, start_task
 from pyramid_progress.demo import main
 from pyramid_progress.demo.census import take_census
+from pyramid_progress.demo.csv_import import import_csv
 from pyramid_progress.demo.unicode_sample import FILE_NAME
 
 HOSTILE = '<img src=x onerror=alert(1)>'
@@ -43,8 +45,8 @@ def visitor(wsgi_app, settings):
 
 
 @pytest.fixture
-def rows_dir(settings):
-    return Path(settings['demo.data_dir'], 'rows')
+def files(settings):
+    return Path(settings['demo.data_dir'], 'files')
 
 
 def upload(visitor, content, name='animals.csv', status=303):
@@ -60,15 +62,15 @@ def ended(visitor, started):
     deadline = time.monotonic() + 10
     while True:
         page = visitor.get(url)
-        if page.html.select('.outcome'):
+        if page.html.select('.outcome, pyramid-progress:is([state=failed], [state=cancelled])'):
             return page
         assert time.monotonic() < deadline, f'{url} did not end'
         time.sleep(0.02)
 
 
-def rows_of(page, rows_dir):
+def rows_of(page, files):
     """The database that a task's page is about."""
-    return rows_dir / f'{page.request.path.rpartition("/")[2]}.sqlite'
+    return files / f'{page.request.path.rpartition("/")[2]}.sqlite'
 
 
 def sentence(response):
@@ -84,7 +86,7 @@ def test_index_offers_both_jobs(visitor):
     assert 'None yet.' in page
 
 
-def test_import(visitor, rows_dir):
+def test_import(visitor, files):
     text = 'name;legs;born\n"cat\nwith a line end";4;2020-01-31\n\nhen;2;\ntuna;;1999-12-01\n'
     page = ended(visitor, upload(visitor, text.encode('utf-8-sig')))
     assert 'Rows: 3' in page
@@ -97,12 +99,13 @@ def test_import(visitor, rows_dir):
         ['legs', 'whole number', '2', '2', '4 \N{MULTIPLICATION SIGN} 1'],
         ['born', 'date', '2', '2', '2020-01-31 \N{MULTIPLICATION SIGN} 1'],
     ]
-    with closing(sqlite3.connect(rows_of(page, rows_dir))) as db:
+    with closing(sqlite3.connect(rows_of(page, files))) as db:
         assert db.execute('SELECT line, c1, c2 FROM row').fetchall() == [
             (2, 'cat\nwith a line end', '4'),
             (5, 'hen', '2'),
             (6, 'tuna', ''),
         ]
+    assert not list(files.glob('*.csv'))
 
 
 @pytest.mark.parametrize(
@@ -123,10 +126,32 @@ def test_import(visitor, rows_dir):
         (b'a,b\n', 'The file has no rows: after line 1 there is nothing.'),
     ],
 )
-def test_malformed_file_fails_and_leaves_nothing(visitor, rows_dir, content, message):
+def test_malformed_file_fails_and_leaves_nothing(visitor, files, content, message):
+    before = set(files.iterdir())
     page = ended(visitor, upload(visitor, content))
-    assert message in sentence(page)
-    assert not rows_of(page, rows_dir).exists()
+    assert message in page.html.select_one('.pp-message').get_text()
+    assert set(files.iterdir()) == before
+
+
+def test_finished_task_links_to_its_page(visitor):
+    page = ended(visitor, upload(visitor, b'a,b\n1,2\n'))
+    task_id = page.request.path.rpartition('/')[2]
+    status = visitor.get('/progress_status', {'progress_id': task_id}).json
+    assert status['result'] == {'url': page.request.path, 'text': 'Look at the rows'}
+    assert (status['message'], status['tags']) == ('Rows: 1', ['demo', 'import'])
+    assert visitor.get('/').html.select('a[href="/progress_tasks"]')
+
+
+def test_cancelled_import_leaves_nothing(visitor, tmp_path):
+    path = tmp_path / 'large.csv'
+    path.write_bytes(b'a,b\n' + b'1,2\n' * 2_000_000)
+    token = visitor.get('/').forms[0]['csrf_token'].value
+    task = start_task('Import')
+    visitor.post('/progress_cancel', {'csrf_token': token, 'progress_id': task.id}, status=303)
+    with pytest.raises(TaskCancelled), task:
+        import_csv(task, path, tmp_path / 'rows.sqlite')
+    assert list(tmp_path.iterdir()) == [path]
+    assert visitor.get('/progress_status', {'progress_id': task.id}).json['status'] == 'cancelled'
 
 
 @pytest.mark.parametrize(
@@ -169,7 +194,7 @@ def test_census(visitor):
     assert f'Files: {files}' in page
 
 
-def test_census_counts_what_does_not_parse(tmp_path):
+def test_census_counts_what_does_not_parse(visitor, tmp_path):
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'folder' / 'good.py').write_text('class A:\n    async def f(self):\n        def g(): ...\n')
     (tmp_path / 'folder' / 'old.py').write_text('print "no"\n')
@@ -178,8 +203,9 @@ def test_census_counts_what_does_not_parse(tmp_path):
     (tmp_path / 'deep.py').write_text('(' * 10_000)
     (tmp_path / 'broken.py').symlink_to('nowhere')
     (tmp_path / 'directory.py').mkdir()
-    steps = []
-    result = take_census(lambda *step: steps.append(step), tmp_path)
+    with start_task('Census') as task:
+        result = take_census(task, tmp_path)
+        assert (task.current, task.length) == (5, 5)
     assert {key: result[key] for key in result if key != 'parts'} == {
         'files': 5,
         'lines': 8,
@@ -195,14 +221,6 @@ def test_census_counts_what_does_not_parse(tmp_path):
         'classes': 1,
         'unparsed': 1,
     }
-    assert steps == [
-        (0, 5, 'deep.py'),
-        (1, 5, 'folder/good.py'),
-        (2, 5, 'folder/old.py'),
-        (3, 5, 'latin.py'),
-        (4, 5, 'nul.py'),
-        (5, 5),
-    ]
 
 
 def test_hostile_text_is_shown_as_text(visitor):
@@ -241,12 +259,12 @@ def test_long_cells_are_cut(visitor):
     assert [cell.get_text() for cell in page.html.select('section td')] == ['x' * 200 + '…', '1']
 
 
-def test_nothing_is_started_without_a_store(visitor, settings):
+def test_work_goes_on_without_a_store(visitor, settings):
     form = visitor.get('/').forms[2]
     configure(settings | {'cache.type': 'ext:database', 'cache.url': 'sqlite:////nowhere/at/all'})
-    page = form.submit(status=503)
-    assert page.html.h1.get_text() == 'Not at the moment'
-    assert 'None yet.' in visitor.get('/')
+    form['package'] = 'plaster'
+    page = ended(visitor, form.submit(status=303))
+    assert 'Files:' in page
 
 
 @pytest.mark.parametrize('path', ['/import', '/import-sample', '/census'])
@@ -278,11 +296,18 @@ def test_result_outlives_the_status(visitor, settings):
     assert 'Rows: 1' in visitor.get('/')
 
 
-def test_old_tasks_give_way(visitor, rows_dir):
-    pages = [ended(visitor, upload(visitor, b'a,b\n1,2\n', name=f'{number}.csv')) for number in range(10)]
+def test_old_tasks_give_way(visitor, settings, files):
+    old = ended(visitor, upload(visitor, b'a,b\n1,2\n', name='old.csv'))
+    (files / 'left-behind.csv').touch()
+    with closing(sqlite3.connect(Path(settings['demo.data_dir'], 'tasks.sqlite'))) as db, db:
+        db.execute('UPDATE task SET started = started - 86400')
+    for path in files.iterdir():
+        os.utime(path, (0, 0))
+    new = ended(visitor, upload(visitor, b'a,b\n1,2\n', name='new.csv'))
     titles = [title.get_text() for title in visitor.get('/').html.select('article h3')]
-    assert titles == [f'Import of {number}.csv' for number in range(9, 0, -1)]
-    assert [rows_of(page, rows_dir).exists() for page in pages] == [False] + [True] * 9
+    assert titles == ['Import of new.csv']
+    visitor.get(old.request.path, status=404)
+    assert list(files.iterdir()) == [rows_of(new, files)]
 
 
 def test_sample(visitor):
