@@ -71,7 +71,6 @@ def includeme(config: Any) -> None:
         'pyramid_progress.views.tasks',
         route_name='progress_tasks',
         renderer='json',
-        accept='application/json',
         **options,
     )
     config.add_exception_view('pyramid_progress.views.cancelled', context=TaskCancelled)

@@ -9,7 +9,7 @@ from pyramid.interfaces import ISecurityPolicy
 from .progress import UNKNOWN
 from .regions import store
 from .settings import Settings
-from .storage.record import can_cancel, can_take, public
+from .storage.record import CANCEL, CANCELLABLE, ENDS, decode, is_end, shown
 
 
 def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> dict[str, dict[str, Any]]:
@@ -26,24 +26,28 @@ def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> di
     """
     storage, _, settings = store()
     visitor = Visitor(request)
-    records = storage.read(progress_ids)
+    texts = storage.texts(progress_ids)
     seen = {}
     for progress_id in progress_ids:
         seen[progress_id] = dict(UNKNOWN)
-        record = records.get(progress_id)
-        if record is None:
+        if progress_id not in texts:
             continue
-        status = public(record, storage.now)
+        members = decode(texts[progress_id])
+        status = shown(members, storage.now)
         is_told = visitor.may_see(progress_id, status)
         if is_told or visitor.is_operator:
-            if can_cancel(record) and visitor.may_cancel(status):
+            if _can_cancel(members) and visitor.may_cancel(status):
                 status['cancellable'] = True
             status.pop('owner', None)
             seen[progress_id] = status
         # An operator who looks on does not take an end away from those it is for.
-        if take and is_told and can_take(record):
+        if take and is_told and is_end(members):
             storage.take(progress_id, settings.linger)
     return seen
+
+
+def _can_cancel(members: dict[str, Any]) -> bool:
+    return CANCELLABLE in members and CANCEL not in members and members['status'] not in ENDS
 
 
 class Visitor:
@@ -67,7 +71,8 @@ class Visitor:
     def is_operator(self) -> bool:
         """Whether this request has the ``progress.operator_permission``."""
         permission = self._settings.operator_permission
-        return permission is not None and bool(self._request.has_permission(permission))
+        # Without a policy, Pyramid permits everything to everybody.
+        return permission is not None and self._has_policy and bool(self._request.has_permission(permission))
 
     def owns(self, status: dict[str, Any]) -> bool:
         """Tell whether a task is this user's: owner and user are compared as strings."""

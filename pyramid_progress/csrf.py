@@ -1,7 +1,6 @@
 """Requests that change something come from the application's own pages."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from pyramid.csrf import (
     LegacySessionCSRFStoragePolicy,
@@ -10,27 +9,34 @@ from pyramid.csrf import (
     check_csrf_token,
     get_csrf_token,
 )
-from pyramid.httpexceptions import HTTPForbidden
+from pyramid.httpexceptions import HTTPBadRequest, HTTPForbidden
 from pyramid.interfaces import ICSRFStoragePolicy, IDefaultCSRFOptions, ISessionFactory
 
 
 def check(request: Any) -> None:
     """Check that a request was made by a page of the application.
 
-    It is as Pyramid checks it where the application has tokens. Where it has none, the browser's word stands in:
-    ``Sec-Fetch-Site`` (W3C Fetch Metadata), or ``Origin`` (RFC 6454) from a browser that does not send that.
+    Where the application has tokens, it is as Pyramid checks it, with the ``token``, ``header``, ``check_origin`` and
+    ``allow_no_origin`` of :meth:`pyramid.config.Configurator.set_default_csrf_options`. Where it has
+    none, the browser's word stands in: ``Sec-Fetch-Site`` (W3C Fetch Metadata), or ``Origin`` (RFC 6454) from a browser
+    that does not send that.
 
     :param request: the current request
     :raises pyramid.exceptions.BadCSRFToken, pyramid.exceptions.BadCSRFOrigin: as Pyramid does
+    :raises pyramid.httpexceptions.HTTPBadRequest: where that cannot be read
     :raises pyramid.httpexceptions.HTTPForbidden: where it was not, in an application without tokens
     """
     if _has_tokens(request):
         options = request.registry.queryUtility(IDefaultCSRFOptions)
-        check_csrf_origin(request)
-        if options is None:
-            check_csrf_token(request)
-        else:
-            check_csrf_token(request, options.token, options.header)
+        try:
+            if options is None or options.check_origin:
+                check_csrf_origin(request, allow_no_origin=options is not None and options.allow_no_origin)
+            if options is None:
+                check_csrf_token(request)
+            else:
+                check_csrf_token(request, options.token, options.header)
+        except (TypeError, ValueError) as error:  # an Origin that is no URL, a token that is an upload
+            raise HTTPBadRequest('The origin or the token of this request cannot be read.') from error
     elif not _is_same_origin(request):
         raise HTTPForbidden('This request was not made by a page of this site.')
 
@@ -54,5 +60,4 @@ def _is_same_origin(request: Any) -> bool:
     site = request.headers.get('Sec-Fetch-Site')
     if site is not None:
         return bool(site == 'same-origin')
-    origin = urlsplit(request.headers.get('Origin', ''))
-    return (origin.scheme, origin.netloc) == (request.scheme, request.host)
+    return bool(request.headers.get('Origin') == request.host_url)

@@ -1,5 +1,6 @@
 """Where a work stands: spans, and iterators that count at next to no cost."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import chain, compress
 from operator import length_hint
@@ -11,6 +12,18 @@ T = TypeVar('T')
 #: How many steps a track takes before it comes back to Python code.
 _BATCH = 4096
 
+#: Held, shortly, while spans are summed up or tracks end. One for all, so that a forked child can have a new one; and
+#: reentrant, because an iterator may be dropped, and so its track end, while this thread is in the middle of it.
+_lock = RLock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
 
 class Span:
     """A task, or a stage of one: how long it is, and how much of it is done.
@@ -20,7 +33,7 @@ class Span:
     :param weight: how much of the enclosing span's length a stage is worth
     """
 
-    __slots__ = ('_lock', '_tracks', 'adds_up', 'label', 'length', 'message', 'position', 'tracked', 'weight')
+    __slots__ = ('_tracks', 'adds_up', 'label', 'length', 'message', 'position', 'tracked', 'weight')
 
     def __init__(self, length: float | None, label: Any = None, weight: float = 0) -> None:
         self.label = label
@@ -34,18 +47,16 @@ class Span:
         self._tracks: set[Track] = set()
         #: Whether the lengths of what is tracked add up to this span's.
         self.adds_up = length is None
-        # An iterator may be dropped, and so its track end, while this thread is in the middle of one of these.
-        self._lock = RLock()
 
     @property
     def done(self) -> float:
         """How much is done, by hand and by tracks."""
-        with self._lock:
-            return self.position + self.tracked + sum(track.completed for track in self._tracks)
+        with _lock:
+            return self.position + self.tracked + sum([track.completed for track in tuple(self._tracks)])
 
     @done.setter
     def done(self, value: float) -> None:
-        with self._lock:
+        with _lock:
             self.position += value - self.done
 
     def track(self, iterable: Iterable[T], ticks: list[bool], check: Callable[[], None]) -> Iterator[T]:
@@ -55,27 +66,27 @@ class Span:
 
         :param ticks: what :func:`make_ticks` gave, for all tracks of a task; once it is empty, the next step of each
             comes to *check*
-        :param check: called now and then; what it raises is raised in the loop
+        :param check: called at each step from then on; what it raises is raised in the loop
         """
         if self.adds_up and isinstance(iterable, Sized):
             self.length = (self.length or 0) + len(iterable)
         track = Track(ticks, check)
-        with self._lock:
+        with _lock:
             self._tracks.add(track)
         # compress() takes one tick a step, in C; another thread can see from the ticks left how many it took.
         return compress(chain(iterable, _End(self, track)), chain.from_iterable(track))
 
     def end(self, track: 'Track') -> None:
         """Keep what a track has counted, once it is over."""
-        with self._lock:
+        with _lock:
             if track in self._tracks:
                 self._tracks.remove(track)
                 self.tracked += track.completed
 
     def freeze(self) -> None:
         """Keep the position of each track where it is: its ticks are about to be taken away."""
-        with self._lock:
-            for track in self._tracks:
+        with _lock:
+            for track in tuple(self._tracks):
                 track.freeze()
 
 
@@ -95,14 +106,19 @@ class Track:
         return self
 
     def __next__(self) -> Iterator[bool]:
-        self._check()
+        if not self._ticks:
+            # What is raised here ends chain() for good. What its part raises, it raises at every later step as well.
+            return _Checks(self._check)
         batch = iter(self._ticks)
         self._batch = (self._batch[0] + _BATCH, batch)
         return batch
 
     @property
     def completed(self) -> int:
-        """How many steps are completed. The one that the loop is in is not."""
+        """How many steps are completed. The one that the loop is in is not.
+
+        Nor is the last one where the iterable raises: that cannot be told from a loop that was left.
+        """
         if self._frozen is not None:
             return self._frozen
         end, batch = self._batch
@@ -112,6 +128,20 @@ class Track:
     def freeze(self) -> None:
         """Stay where it is."""
         self._frozen = self.completed
+
+
+class _Checks:
+    """An iterator that comes to a check at each step, once the ticks of a task are taken away."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+
+    def __iter__(self) -> Iterator[bool]:
+        return self
+
+    def __next__(self) -> bool:
+        self._check()
+        return True
 
 
 class _End:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from .regions import store
-from .storage.record import TAKEN, Record, can_take, public
+from .storage.record import TAKEN, Record, decode, is_end, shown
 from .values import check_id, encode, encode_number, encode_status
 
 #: What readers see of a task that does not exist.
@@ -115,11 +115,12 @@ def get_progress_status(progress_id: str) -> dict[str, Any]:
     check_id(progress_id)
     storage, _, settings = store()
     while True:
-        record = storage.read((progress_id,)).get(progress_id)
-        if record is None or TAKEN in record:
+        text = storage.texts((progress_id,)).get(progress_id)
+        members = UNKNOWN if text is None else decode(text)
+        if TAKEN in members:
             return dict(UNKNOWN)
-        if not can_take(record) or storage.take(progress_id, settings.linger):
-            return public(record, storage.now)
+        if not is_end(members) or storage.take(progress_id, settings.linger):
+            return shown(members, storage.now)
         # Between the two, somebody else took it, or started it anew: look again.
 
 

@@ -74,6 +74,8 @@ class Publisher:
     def watch(self, task: Published) -> None:
         """Publish a task until it ends."""
         with self._condition:
+            # An end of an earlier task of that id that the store did not take must not end this one.
+            self._ends = deque(end for end in self._ends if end.progress_id != task.id)
             self._tasks.add(task)
             self._wake()
 
@@ -108,15 +110,20 @@ class Publisher:
             task.interrupt()
         with self._condition:
             self._condition.wait_for(lambda: not self._ends, _FAREWELL)
-            if self._ends:
-                log.error(
-                    'The process ends before the store took the end of %s.', [end.progress_id for end in self._ends]
-                )
+            left = [end.progress_id for end in self._ends]
+        # Not while holding what a log handler might wait for.
+        if left:
+            log.error('The process ends before the store took the end of %s.', left)
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name='pyramid_progress', daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name='pyramid_progress', daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # there are too many; the next task tries again
+                log.error('The progress of tasks cannot be published: %s', error)
+                return
+            self._thread = thread
         self._condition.notify_all()
 
     def _run(self) -> None:
@@ -185,7 +192,8 @@ class Publisher:
             else:
                 self._write(end)
             with self._condition:
-                self._ends.popleft()
+                if end in self._ends:
+                    self._ends.remove(end)
                 self._condition.notify_all()
 
     def _write(self, end: _End) -> None:
@@ -222,6 +230,9 @@ def end_at_sigterm() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    current().close()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    try:
+        current().close()
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)  # the first process of a container is spared the signal

@@ -153,18 +153,19 @@ class Bar:
     refresh: str
 
 
-def bar(request: Any, progress_id: str) -> Bar:
+def bar(request: Any, progress_id: str, status: Mapping[str, Any] | None = None) -> Bar:
     """Return what a bar shows of a task at this moment. The task stays on the list.
 
     :param request: the current request
     :param progress_id: the task's id
+    :param status: what :func:`.access.look` gave for it, if somebody has looked already
     :raises TypeError: where that is not a string
     :raises ValueError: where it is a string that cannot be an id
     """
     check_id(progress_id)
     translate = localizer_of(request).translate
     try:
-        return _bar(look(request, [progress_id])[progress_id], translate)
+        return _bar(status or look(request, [progress_id])[progress_id], translate)
     except StorageError:
         return _bar(UNKNOWN, translate, trouble=True)
 
@@ -176,11 +177,12 @@ def _bar(status: Mapping[str, Any], translate: Translate, *, trouble: bool = Fal
     if percentage is not None:
         amount = translate(_PERCENT % {'percent': math.floor(percentage)})
     else:
-        amount = '' if current is None else f'{current:.15g}'
+        amount = f'{current:.15g}' if current else ''
     # A status word of the application's own is shown as it is.
     own = state in ('running', 'indeterminate') and status['status'] != 'running'
     label = _text(status.get('label'))
-    result = status.get('result') or {}
+    result = status.get('result')
+    result = result if isinstance(result, dict) else {}
     result_url = _text(result.get('url'))
     if not _WEB_URL.match(result_url):
         result_url = ''

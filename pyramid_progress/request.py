@@ -4,14 +4,21 @@ from typing import Any
 
 from pyramid.httpexceptions import HTTPBadRequest
 
+from .regions import store
 from .rendering import Progress as Rendering
+from .storage import StorageError
+from .storage.record import BEAT, has_ended
 from .task import Task, open_task
+from .values import check_id
 from .views import posted_id
 from .workers import Work, Workers
 
 
 class Progress(Rendering):
     """Starts tasks for a request, and draws their bars."""
+
+    #: Whether a task of this request has the id that was posted.
+    _is_used = False
 
     def start(self, label: Any, *, length: float | None = None, tags: Any = None, cancellable: bool = True) -> Task:
         """Start a task of this request's user, as :func:`pyramid_progress.start_task` does.
@@ -60,8 +67,19 @@ class Progress(Rendering):
         options['owner'] = None if userid is None else str(userid)
         try:
             progress_id = posted_id(self.request)
-            if progress_id is not None:
-                return open_task(status, label, progress_id=progress_id, **options)
+            if progress_id and not self._is_used and not _is_running(progress_id):
+                task = open_task(status, label, progress_id=progress_id, **options)
+                self._is_used = True
+                return task
         except (HTTPBadRequest, ValueError):
             pass  # it cannot be read, cannot be an id, or is another owner's
         return open_task(status, label, **options)
+
+
+def _is_running(progress_id: str) -> bool:
+    """Tell whether there is a task of this id with a heart: a form that was sent twice starts two tasks."""
+    try:
+        record = store().storage.read([check_id(progress_id)]).get(progress_id)
+    except StorageError:
+        return False
+    return record is not None and BEAT in record and not has_ended(record)

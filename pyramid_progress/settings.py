@@ -13,6 +13,9 @@ AccessRule = Callable[[Any, str, dict[str, Any]], bool]
 
 PREFIX = 'progress.'
 
+#: A hundred years, in seconds: more than anybody waits for, and less than a lock's timeout can take.
+_LONGEST = 100 * 365 * 86400.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -56,7 +59,7 @@ def seconds(key: str, value: Any) -> float:
     return number
 
 
-def _seconds_or_none(key: str, value: Any) -> float:
+def _seconds_or_zero(key: str, value: Any) -> float:
     number = _number(key, value)
     if number < 0:
         raise ConfigurationError(f'{key} = {value!r}: this must not be less than 0 seconds')
@@ -66,9 +69,9 @@ def _seconds_or_none(key: str, value: Any) -> float:
 def _number(key: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _LONGEST:
         raise ConfigurationError(f'{key} = {value!r}: this must be a number of seconds')
     return number
 
@@ -76,7 +79,7 @@ def _number(key: str, value: Any) -> float:
 def _count(key: str, value: Any) -> int:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = 0
     if number < 1:
         raise ConfigurationError(f'{key} = {value!r}: this must be a whole number of at least 1')
@@ -116,7 +119,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     'status_region': _word,
     'namespace': _word,
     'expire': seconds,
-    'linger': _seconds_or_none,
+    'linger': _seconds_or_zero,
     'timeout': seconds,
     'access': _access,
     'permission': _word,

@@ -1,5 +1,6 @@
 """The task object: slow work, and the status that tells of it."""
 
+import json
 import logging
 import math
 import secrets
@@ -156,7 +157,9 @@ class Task:
     @length.setter
     def length(self, value: float | None) -> None:
         encode_number('length', value)
-        self._state.span.length = value
+        span = self._state.span
+        span.length = value
+        span.adds_up = value is None
 
     @property
     def message(self) -> Any:
@@ -165,21 +168,21 @@ class Task:
 
     @message.setter
     def message(self, value: Any) -> None:
-        if type(value) is not str:
-            encode('message', value)
-        self._state.span.message = value
+        # A copy, where it could change while the publisher looks at it.
+        self._state.span.message = value if type(value) is str else json.loads(encode('message', value))
 
     @contextmanager
     def stage(self, label: Any, weight: float = 0) -> Iterator[None]:
         """Make what happens in the block a part of the task, with a position and a length of its own.
 
-        Stages nest. The message begins with the labels of those that are being done.
+        Stages nest, and follow one another: two threads that are in stages of one task at the same time would not. The
+        message begins with the labels of those that are being done.
 
         :param label: what the stage is called
         :param weight: how much it is worth, in units of the ``length`` around it; without one, it has no effect
         :raises TypeError, ValueError: for a label or weight that will not do
         """
-        encode('label', label)
+        label = json.loads(encode('label', label))
         encode_number('weight', weight)
         self._check()
         state = self._state
@@ -197,8 +200,10 @@ class Task:
 
         :param message: what there is to say of it
         :param result: where the outcome is: a dict with ``url``, ``text``, or both, which the bar shows as a link
-        :raises TypeError: for a value that JSON does not know, naming the argument
+        :raises TypeError: for a value that JSON does not know, or a result that is no dict, naming the argument
         """
+        if result is not None and not isinstance(result, dict):
+            raise TypeError(f"result must be a dict with 'url' or 'text', not {result!r}")
         self._state.end('finished', message, result)
 
     def begin(self) -> bool:
@@ -286,6 +291,8 @@ class State:
     def leave(self, span: Span, is_done: bool) -> None:
         """Leave a stage; if it is done, it counts in full."""
         with self._lock:
+            if span not in self._spans:
+                return  # left with the one around it, in another thread
             place = self._spans.index(span)
             outer = self._spans[place - 1]
             self._spans = self._spans[:place]
@@ -372,6 +379,8 @@ class State:
 
 def _encode_position(value: Any) -> str:
     """Return the JSON text of what a work has counted, in whatever numbers (numpy's, fractions, …) it counts."""
-    if not isinstance(value, (int, float)):
-        value = float(value)
-    return encode_number('current', value) if math.isfinite(value) else 'null'
+    try:
+        number = value if isinstance(value, (int, float)) else float(value)
+        return encode_number('current', number) if math.isfinite(number) else 'null'
+    except (TypeError, ValueError, OverflowError):
+        return 'null'

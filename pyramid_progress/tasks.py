@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyramid.encode import urlencode
 from pyramid.i18n import TranslationStringFactory
 
-from .access import Visitor
+from .access import Visitor, look
 from .regions import store
 from .rendering import WORDS
 from .storage import StorageError
-from .storage.record import Record, public
+from .storage.record import Record, is_listed, public
 
 _ = TranslationStringFactory('pyramid_progress')
 
@@ -70,7 +71,8 @@ def list_tasks(request: Any, *, tag: str | None = None, status: str | None = Non
     found = [
         (record['started'], progress_id)
         for progress_id, record in records.items()
-        if (visitor.is_operator or visitor.owns({'owner': json.loads(record['owner'])}))
+        if is_listed(record)  # it may have ended in the meantime
+        and (visitor.is_operator or visitor.owns({'owner': json.loads(record['owner'])}))
         and (tag is None or _has_tag(record, tag))
         and (status is None or public(record, storage.now)['status'] == status)
     ]
@@ -94,8 +96,8 @@ def _has_tag(record: Record, tag: str) -> bool:
 class Listing:
     """What the macro ``tasks`` draws."""
 
-    #: the ids on this page
-    tasks: list[str]
+    #: the statuses on this page by id
+    tasks: dict[str, dict[str, Any]]
     #: whether the store did not answer
     is_down: bool
     #: what is filtered by, '' for everything
@@ -132,9 +134,10 @@ def listing(request: Any) -> Listing:
     """Return what the macro ``tasks`` draws, for the ``tag``, ``status`` and ``page`` in the page's query string."""
     arguments = wanted(request)
     try:
-        found, is_down = list_tasks(request, **arguments), False
+        found = list_tasks(request, **arguments)
+        tasks, is_down = look(request, list(found.tasks)), False
     except StorageError:
-        found, is_down = TaskPage(), True
+        found, tasks, is_down = TaskPage(), {}, True
     translate = request.localizer.translate
     own = arguments['status'] or ''
     choices = [(status, translate(WORDS['waiting' if status == 'pending' else status])) for status in STATUSES]
@@ -143,11 +146,11 @@ def listing(request: Any) -> Listing:
         if not 1 <= page <= found.pages:
             return None
         kept = [(name, value) for name, value in request.GET.items() if name != 'page']
-        return str(request.current_route_path(_query=[*kept, ('page', page)]))
+        return f'?{urlencode([*kept, ("page", page)])}'
 
     filters = {name: value for name, value in arguments.items() if name != 'page' and value}
     return Listing(
-        tasks=list(found.tasks),
+        tasks=tasks,
         is_down=is_down,
         tag=arguments['tag'] or '',
         status=own,

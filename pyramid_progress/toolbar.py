@@ -12,7 +12,7 @@ from pyramid_debugtoolbar.panels import DebugPanel
 
 from .regions import store
 from .storage import StorageError
-from .storage.record import public
+from .storage.record import is_listed, public
 
 #: How many tasks the panel shows.
 MOST_TASKS = 100
@@ -33,7 +33,11 @@ class ProgressPanel(DebugPanel):  # type: ignore[misc]  # the toolbar has no typ
         trouble = None
         try:
             records = storage.read(list(storage.tasks()))
-            tasks = [(progress_id, public(record, storage.now)) for progress_id, record in records.items()]
+            tasks = [
+                (progress_id, public(record, storage.now))
+                for progress_id, record in records.items()
+                if is_listed(record)
+            ]
         except StorageError as error:
             trouble = str(error)
         tasks.sort(key=lambda task: str(task[1]['started']), reverse=True)

@@ -65,7 +65,7 @@ def encode_number(name: str, value: Any) -> str:
     """
     if type(value) is int and -(2**63) < value < 2**63:
         return str(value)  # the usual case, without the encoder
-    if value is not None and not isinstance(value, (int, float)):
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise TypeError(f'{name} must be a number or None, not {value!r}')
     return encode(name, value)
 
@@ -74,9 +74,12 @@ def encode_status(value: Any) -> str:
     """Return the JSON text of a status word.
 
     :raises TypeError: where it is not a string
+    :raises ValueError: where it is one of those that are computed for readers
     """
     if not isinstance(value, str):
         raise TypeError(f'status must be a string, not {value!r}')
+    if value in ('stalled', 'cancelling'):
+        raise ValueError(f'status {value!r} is computed for readers, and never stored')
     return encode('status', value)
 
 

@@ -37,7 +37,8 @@ View = Callable[[Any, Any], Any]
 def statuses(request: Any) -> dict[str, Any]:
     """Return what :func:`pyramid_progress.progress.get_progress_status_view` promises."""
     progress_ids = _progress_ids(request)
-    seen = look(request, progress_ids, take=True)
+    # A HEAD (RFC 9110 section 9.3.2) tells nobody of the end.
+    seen = look(request, progress_ids, take=request.method == 'GET')
     return seen if len(progress_ids) > 1 else seen[progress_ids[0]]
 
 

@@ -1,10 +1,12 @@
 """Threads of the application that run slow work."""
 
+import os
 import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from pyramid.threadlocal import manager
 
@@ -30,6 +32,11 @@ class Workers:
     def __init__(self, size: int, registry: Any) -> None:
         self._size = size
         self._registry = registry
+        self.renew()
+        _every.add(self)
+
+    def renew(self) -> None:
+        """Begin without threads and jobs: a forked child does not have its parent's threads, nor do its jobs."""
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -39,8 +46,8 @@ class Workers:
         self._jobs.put(_Job(task, func, args))
         with self._lock:
             if self._threads < self._size:
+                threading.Thread(target=self._work, name=f'progress-{self._threads + 1}', daemon=True).start()
                 self._threads += 1
-                threading.Thread(target=self._work, name=f'progress-{self._threads}', daemon=True).start()
 
     def _work(self) -> None:
         # Never the request: it belongs to another thread, and is over.
@@ -57,3 +64,14 @@ class Workers:
         # The task's block has told what there is to tell of an exception; the thread goes on to the next job.
         with suppress(BaseException), job.task:
             job.func(job.task, *job.args)
+
+
+_every: WeakSet[Workers] = WeakSet()
+
+
+def _after_fork() -> None:
+    for workers in _every:
+        workers.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)

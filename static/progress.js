@@ -217,7 +217,7 @@ export class PyramidProgressElement extends HTMLElement {
     const done = percentage(status);
     let amount = '';
     if (done !== undefined) amount = format(Math.floor(done) / 100, 'percent', language);
-    else if (typeof status.current === 'number') amount = format(status.current, 'decimal', language);
+    else if (typeof status.current === 'number' && status.current) amount = format(status.current, 'decimal', language);
     // A status word of the application's own is shown as it is.
     const own = /^(running|indeterminate)$/.test(state) && status.status !== 'running';
     const word = own ? status.status : (words[state] ?? state);

@@ -105,14 +105,18 @@ class BeakerStorage(Storage):
                 records[progress_id] = dict(record or old)
         return records
 
-    def read(self, progress_ids: Sequence[str]) -> dict[str, Record]:
-        records = {}
+    def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
+        numbers: dict[int, list[str]] = {}
         for progress_id in progress_ids:
-            with self._bucket(progress_id, 'r') as bucket:
-                record = bucket.get(progress_id)
-            if record is not None:
-                records[progress_id] = dict(record)
-        return records
+            numbers.setdefault(_number(progress_id), []).append(progress_id)
+        texts = {}
+        for number, ids in numbers.items():
+            with self._numbered_bucket(number, 'r') as bucket:
+                for progress_id in ids:
+                    record = bucket.get(progress_id)
+                    if record is not None:
+                        texts[progress_id] = rules.dump(record)
+        return texts
 
     def take(self, progress_id: str, linger: float) -> bool:
         with self._bucket(progress_id, 'c') as bucket:
@@ -143,7 +147,7 @@ class BeakerStorage(Storage):
         """Do nothing: connections are Beaker's, and no file stays open."""
 
     def _bucket(self, progress_id: str, flag: str) -> Any:
-        return self._numbered_bucket(_digest(progress_id)[0] % NAMESPACES, flag)
+        return self._numbered_bucket(_number(progress_id), flag)
 
     @contextmanager
     def _numbered_bucket(self, number: int, flag: str) -> Iterator['_Bucket']:
@@ -273,6 +277,10 @@ def _digest(progress_id: str) -> bytes:
     return hashlib.blake2b(progress_id.encode(), digest_size=16).digest()
 
 
+def _number(progress_id: str) -> int:
+    return _digest(progress_id)[0] % NAMESPACES
+
+
 def _key(progress_id: str) -> str:
     return _digest(progress_id).hex()
 
@@ -286,7 +294,12 @@ def _lock_directory(region: Mapping[str, Any]) -> Path | None:
     if region.get('data_dir'):
         return Path(region['data_dir'], 'container_progress_lock')
     # Processes that share a server without a common directory have this one in common, if one user runs them.
-    return Path(tempfile.gettempdir(), f'pyramid_progress-{os.getuid()}')
+    directory = Path(tempfile.gettempdir(), f'pyramid_progress-{os.getuid()}')
+    directory.mkdir(mode=0o700, exist_ok=True)
+    status = directory.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(f'{directory} belongs to somebody else: set the lock_dir of the region')
+    return directory
 
 
 def _after_fork() -> None:

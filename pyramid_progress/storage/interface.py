@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from .record import Record
+from .record import Record, load
 
 
 class StorageError(Exception):
@@ -43,8 +43,12 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
+        """Return the records of those ids that have one, as JSON texts in the form of :func:`.record.dump`."""
+
     def read(self, progress_ids: Sequence[str]) -> dict[str, Record]:
         """Return the records of those ids that have one; the caller may change them."""
+        return {progress_id: load(text) for progress_id, text in self.texts(progress_ids).items()}
 
     @abstractmethod
     def take(self, progress_id: str, linger: float) -> bool:

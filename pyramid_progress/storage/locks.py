@@ -12,6 +12,8 @@ from weakref import WeakSet
 
 from .interface import StorageError
 
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+
 
 class Locks:
     """Numbered locks.
@@ -41,10 +43,12 @@ class Locks:
         """Begin with locks that nobody holds."""
         self._threads = [Lock() for _ in range(self._count)]
 
-    def hold_all(self) -> list[Lock]:
-        """Keep other threads out of all locks, as far as that can be had within the timeout; return those held."""
+    def hold_all(self, held: list[Lock]) -> None:
+        """Keep other threads out of all locks, as far as that can be had within the timeout; *held* gets them."""
         deadline = time.monotonic() + self._timeout
-        return [lock for lock in self._threads if lock.acquire(timeout=max(0, deadline - time.monotonic()))]
+        for lock in self._threads:
+            if lock.acquire(timeout=max(0, deadline - time.monotonic())):
+                held.append(lock)
 
     @contextmanager
     def hold(self, number: int) -> Iterator[None]:
@@ -65,10 +69,10 @@ class Locks:
     @contextmanager
     def _hold_file(self, path: Path, deadline: float) -> Iterator[None]:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, _FLAGS, 0o666)
         except FileNotFoundError:  # somebody has tidied up
             _make(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, _FLAGS, 0o666)
         try:
             self._flock(descriptor, path, deadline)
             yield
@@ -100,12 +104,18 @@ _forking = threading.local()
 
 
 def _before_fork() -> None:
-    _forking.held = [lock for locks in list(_every) for lock in locks.hold_all()]
+    _forking.held = []
+    try:
+        for locks in list(_every):
+            locks.hold_all(_forking.held)
+    except BaseException:  # Ctrl-C: Python reports it, and forks nevertheless
+        _after_fork_in_parent()
+        raise
 
 
 def _after_fork_in_parent() -> None:
-    for lock in _forking.held:
-        lock.release()
+    while _forking.held:
+        _forking.held.pop().release()
 
 
 def _after_fork_in_child() -> None:

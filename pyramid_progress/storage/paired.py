@@ -4,7 +4,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 
 from .interface import Storage
-from .record import Record, is_listed
+from .record import BEAT, Record, is_listed
 
 #: What stands on the list for a task; its status is elsewhere.
 _ENTRY: Record = {'status': '"running"', 'owner': 'null', 'started': 'null'}
@@ -38,10 +38,15 @@ class PairedStorage(Storage):
         self._statuses.update(progress_id, changes, expire)
 
     def amend(self, changes: Mapping[str, Record], expire: float) -> dict[str, Record]:
-        return self._statuses.amend(changes, expire)
+        records = self._statuses.amend(changes, expire)
+        for progress_id, change in changes.items():
+            # With its heartbeat, a task sees to its entry: the list's store may have been down, or lost it.
+            if BEAT in change and is_listed(records.get(progress_id, change)):
+                self._tasks.start(progress_id, _ENTRY, _FOR_EVER)
+        return records
 
-    def read(self, progress_ids: Sequence[str]) -> dict[str, Record]:
-        return self._statuses.read(progress_ids)
+    def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
+        return self._statuses.texts(progress_ids)
 
     def take(self, progress_id: str, linger: float) -> bool:
         return self._statuses.take(progress_id, linger)

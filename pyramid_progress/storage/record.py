@@ -30,11 +30,13 @@ BEAT = '_beat'
 #: Seconds between two heartbeats. A task is stalled when three are missing.
 BEAT_INTERVAL = 5.0
 
-#: Values of ``status`` with which a task leaves the list at once.
-_OFF_THE_LIST = frozenset({'"failed"', '"cancelled"'})
+#: The values of ``status`` that are the end.
+ENDS = frozenset({'finished', 'failed', 'cancelled'})
 
-#: Values of ``status`` that are the end.
-_ENDS = _OFF_THE_LIST | {'"finished"'}
+_ENDS = frozenset({'"finished"', '"failed"', '"cancelled"'})
+
+#: Those with which a task leaves the list at once.
+_OFF_THE_LIST = _ENDS - {'"finished"'}
 
 #: What a change of an unknown task makes: a record with these members alone.
 _BARE: Record = {'message': 'null', 'length': 'null', 'current': 'null'}
@@ -83,11 +85,6 @@ def can_take(record: Record | None) -> bool:
     return record is not None and record['status'] == '"finished"' and TAKEN not in record
 
 
-def can_cancel(record: Record) -> bool:
-    """Tell whether a record is that of a task which can be asked to stop, and was not asked yet."""
-    return CANCELLABLE in record and CANCEL not in record and not has_ended(record)
-
-
 def taken(record: Record) -> Record:
     """Return the *record* marked as taken."""
     return record | {TAKEN: 'true'}
@@ -104,19 +101,32 @@ def load(text: str) -> Record:
 
 
 def public(record: Record, now: Callable[[], float]) -> dict[str, Any]:
-    """Return what readers see of a record: its values, without the bookkeeping.
+    """Return what readers see of a record: see :func:`shown`."""
+    return shown(decode(dump(record)), now)
 
-    :param record: what is stored
+
+def decode(text: str) -> dict[str, Any]:
+    """Return the values of all members, the bookkeeping's too, of a text that :func:`dump` made."""
+    members: dict[str, Any] = json.loads(text)
+    return members
+
+
+def is_end(members: dict[str, Any]) -> bool:
+    """Tell of decoded members what :func:`can_take` tells of a record."""
+    return members['status'] == 'finished' and TAKEN not in members
+
+
+def shown(members: dict[str, Any], now: Callable[[], float]) -> dict[str, Any]:
+    """Return what readers see of decoded members: without the bookkeeping.
+
+    :param members: what :func:`decode` returned
     :param now: the store's clock, which is looked at where the task has a heartbeat
     :return: a status; that of a task whose heart stopped is 'stalled', and of one that is asked to stop 'cancelling'
     """
-    status: dict[str, Any] = json.loads(
-        # A list, and plain concatenation: half the time of a generator of f-strings, for every reader of every task.
-        '{' + ','.join(['"' + name + '":' + text for name, text in record.items() if name[0] != '_']) + '}'
-    )
-    if BEAT in record and not has_ended(record):
-        if now() > float(record[BEAT]) + 3 * BEAT_INTERVAL:
+    status = {name: value for name, value in members.items() if name[0] != '_'}
+    if BEAT in members and members['status'] not in ENDS:
+        if now() > members[BEAT] + 3 * BEAT_INTERVAL:
             status['status'] = 'stalled'
-        elif CANCEL in record:
+        elif CANCEL in members:
             status['status'] = 'cancelling'
     return status

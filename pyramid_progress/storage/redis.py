@@ -28,6 +28,9 @@ except ImportError as error:
 #: How many connections a process opens at most; a thread that needs one more waits for it.
 CONNECTIONS = 32
 
+#: How many keys are read at a time.
+_PART = 500
+
 #: Seconds for which the difference between the server's clock and ours is taken for granted.
 CLOCK_GOOD_FOR = 60
 
@@ -61,12 +64,16 @@ class RedisStorage(Storage):
         self._change('update', {progress_id: changes}, expire)
 
     def amend(self, changes: Mapping[str, Record], expire: float) -> dict[str, Record]:
-        return _records(changes, self._change('amend', changes, expire))
+        texts = _texts(changes, self._change('amend', changes, expire))
+        return {progress_id: load(text) for progress_id, text in texts.items()}
 
-    def read(self, progress_ids: Sequence[str]) -> dict[str, Record]:
-        if not progress_ids:
-            return {}
-        return _records(progress_ids, self._server.ask('MGET', *map(self._key, progress_ids)))
+    def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
+        texts: dict[str, str] = {}
+        # A part at a time: many keys must not keep the server from everybody else.
+        for start in range(0, len(progress_ids), _PART):
+            part = progress_ids[start : start + _PART]
+            texts |= _texts(part, self._server.ask('MGET', *map(self._key, part)))
+        return texts
 
     def take(self, progress_id: str, linger: float) -> bool:
         return self._change('take', {progress_id: {}}, linger) == [1]
@@ -113,11 +120,9 @@ class RedisStorage(Storage):
             return self._server.ask('EVAL', _SCRIPT, *call)
 
 
-def _records(progress_ids: Iterable[str], texts: Iterable[bytes | None]) -> dict[str, Record]:
+def _texts(progress_ids: Iterable[str], texts: Iterable[bytes | None]) -> dict[str, str]:
     return {
-        progress_id: load(text.decode())
-        for progress_id, text in zip(progress_ids, texts, strict=True)
-        if text is not None
+        progress_id: text.decode() for progress_id, text in zip(progress_ids, texts, strict=True) if text is not None
     }
 
 

@@ -76,6 +76,22 @@ class TestStart:
         assert answer.json['id'] != progress_id
         assert get_progress_status('of-john')['label'] == 'Export'
 
+    def test_a_second_task_of_the_request_has_another_id(self, app_with):
+        def view(request):
+            with request.progress.start('One') as one, request.progress.start('Two') as two:
+                return Response(json_body=[one.id, two.id])
+
+        one, two = app_with(view).post('/work', {'progress_id': 'mine'}).json
+        assert one == 'mine' != two
+
+    def test_a_form_that_is_sent_twice_starts_two_tasks(self, app_with):
+        app = app_with(self.view)
+        with start_task('The first', progress_id='mine') as first:
+            assert app.post('/work', {'progress_id': 'mine'}).json['id'] != 'mine'
+            assert get_progress_status('mine')['label'] == 'The first'
+        assert first.id == 'mine'
+        assert app.post('/work', {'progress_id': 'mine'}).json['id'] == 'mine'
+
     def test_never_from_the_query_string(self, app_with):
         assert app_with(self.view).post('/work?progress_id=mine').json['id'] != 'mine'
         assert app_with(self.view).get('/work?progress_id=mine').json['id'] != 'mine'
@@ -226,6 +242,13 @@ class TestCancel:
     def test_a_get_changes_nothing(self, make_app, task):
         make_app().get('/progress_cancel?progress_id=' + task().id, status=404)
 
+    def test_without_a_policy_nobody_is_an_operator(self, make_app, task):
+        app = make_app(**{'progress.operator_permission': 'operate', 'progress.access': 'owner'})
+        owned = task(owner='mary')
+        assert app.get('/progress_status?progress_id=' + owned.id).json == {'status': 'unknown'}
+        self.cancel(app, owned.id, status=404)
+        assert app.get('/progress_tasks', headers=JSON).json['total'] == 0
+
     def test_only_the_owner_and_an_operator_may(self, make_app, with_policy, task):
         app = make_app(with_policy, **{'progress.access': 'id', 'progress.operator_permission': 'operate'})
         owned = task(owner='mary')
@@ -247,11 +270,12 @@ class TestCancel:
             ({'Sec-Fetch-Site': 'cross-site'}, 403),
             ({'Sec-Fetch-Site': 'same-site'}, 403),
             ({'Sec-Fetch-Site': 'none'}, 403),
-            ({'Origin': 'http://localhost:80'}, 200),
-            ({'Origin': 'https://localhost:80'}, 403),
+            ({'Origin': 'http://localhost'}, 200),
+            ({'Origin': 'https://localhost'}, 403),
+            ({'Origin': 'http://['}, 403),
             ({'Origin': 'http://evil.example'}, 403),
             ({'Origin': 'null'}, 403),
-            ({'Sec-Fetch-Site': 'cross-site', 'Origin': 'http://localhost:80'}, 403),
+            ({'Sec-Fetch-Site': 'cross-site', 'Origin': 'http://localhost'}, 403),
             ({'X-Nothing': 'said'}, 403),
         ],
     )
@@ -283,4 +307,7 @@ class TestCancel:
         token = app.get('/token').text
         app.post('/progress_cancel', {'progress_id': running.id, 'csrf_token': token}, headers=JSON, status=400)
         app.post('/progress_cancel', {'progress_id': running.id, 't': token}, headers=JSON, status=200)
+        app.post(
+            '/progress_cancel', {'progress_id': running.id}, upload_files=[('t', 'a', b'x')], headers=JSON, status=400
+        )
         self.cancel(app, running.id, {'X-T': token})

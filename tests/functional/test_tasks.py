@@ -82,9 +82,9 @@ def test_the_page(tasks, some):
     assert re.findall('progress-id="([^"]+)"', page.text) == [f'm{number:02}' for number in range(59, 9, -2)]
     assert page.html.find('input', {'name': 'tag'})['value'] == 'odd'
     older = page.html.find('a', rel='next')['href']
-    assert older == '/progress_tasks?tag=odd&page=2'
+    assert older == '?tag=odd&page=2'
     assert page.html.find('a', rel='prev') is None
-    page = tasks(older.removeprefix('/progress_tasks'), accept='text/html')
+    page = tasks(older, accept='text/html')
     assert len(re.findall('progress-id="([^"]+)"', page.text)) == 5
     assert page.html.find('a', rel='prev')['href'].endswith('page=1')
 

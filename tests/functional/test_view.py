@@ -112,6 +112,14 @@ def test_only_a_get_is_answered(make_app, method):
     getattr(make_app(), method)('/progress_status?progress_id=a', status=404)
 
 
+def test_a_head_tells_nobody_of_the_end(make_app):
+    app = make_app()
+    init_progress_status('a', None, 'Import')
+    set_progress_status('a', 'finished')
+    app.head('/progress_status?progress_id=a')
+    assert get_running_tasks() == {'a'}
+
+
 def test_a_route_prefix_works(make_app):
     app = make_app(route_prefix='/things')
     set_progress_status('a', current=1)

@@ -64,7 +64,7 @@ def test_the_wheel_works_in_a_clean_environment(distributions, tmp_path):
     (wheel,) = distributions.glob('*.whl')
     subprocess.run([python, '-m', 'pip', 'install', '--quiet', wheel], check=True)
     lines = subprocess.run(
-        [python, '-c', APPLICATION], check=True, capture_output=True, text=True, cwd=tmp_path
+        [python, '-c', APPLICATION], check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path
     ).stdout.splitlines()
     assert 'True' in lines
     assert 'progress.css text/css True' in lines

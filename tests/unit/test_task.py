@@ -26,6 +26,8 @@ from pyramid_progress import (
 )
 from pyramid_progress.regions import store
 from pyramid_progress.storage.record import BEAT, CANCEL, public
+from pyramid_progress.task import open_task
+from pyramid_progress.workers import Workers
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +148,7 @@ class TestLife:
             (lambda: setattr(start_task('x'), 'current', 'three'), TypeError, 'current'),
             (lambda: setattr(start_task('x'), 'length', 'three'), TypeError, 'length'),
             (lambda: start_task('x').finish(result={'url': b'x'}), TypeError, 'result'),
+            (lambda: start_task('x').finish(result='/export'), TypeError, 'result'),
             (lambda: start_task('x').stage('y', weight='heavy').__enter__(), TypeError, 'weight'),
         ],
     )
@@ -212,6 +215,25 @@ class TestPosition:
             list(task.track('de'))
             assert (task.current, task.length) == (5, 5)
 
+    def test_a_length_that_was_set_stays(self):
+        with start_task('Import') as task:
+            task.length = 3
+            list(task.track('abc'))
+            assert (task.current, task.length) == (3, 3)
+            with task.stage('Reading'):
+                task.length = 50
+                list(task.track(range(50)))
+                assert task.length == 50
+
+    def test_a_message_that_is_changed_afterwards_disturbs_nobody(self):
+        with start_task('Import') as task, start_task('Other') as other:
+            message = {'a': 1}
+            task.message = message
+            message['b'] = object()
+            other.advance()
+            published(other, current=1)
+        assert status_of(task)['status'] == 'finished'
+
     def test_an_iterable_without_length_is_indeterminate(self):
         with start_task('Import') as task:
             list(task.track(iter('abc')))
@@ -268,6 +290,15 @@ class TestStages:
             list(task.track('abc'))
             published(task, current=0, length=None, message='Reading')
 
+    def test_stages_in_two_threads_do_not_break_the_work(self):
+        with start_task('Import', length=2) as task:
+            first, second = task.stage('A', 1), task.stage('B', 1)
+            first.__enter__()
+            second.__enter__()
+            first.__exit__(None, None, None)
+            second.__exit__(None, None, None)
+            assert task.current == 1
+
     def test_a_stage_that_is_left_by_an_exception_does_not_count(self):
         with start_task('Import', length=4) as task:
             with pytest.raises(KeyError), task.stage('Reading', 3):
@@ -299,6 +330,10 @@ class TestCancel:
             with pytest.raises(TaskCancelled):
                 for _ in task.track(iter(int, 1)):
                     pass
+            steps = task.track('abc')
+            for _ in range(2):
+                with pytest.raises(TaskCancelled):
+                    next(steps)
             for step in (task.advance, lambda: next(task.track('abc')), task.stage('x').__enter__):
                 with pytest.raises(TaskCancelled):
                     step()
@@ -359,6 +394,14 @@ class TestStorageTrouble:
             task.advance(3)
             store().storage.discard(task.id)
             published(task, current=3, owner='mary')
+
+    def test_a_late_end_does_not_end_the_next_task(self, broken):
+        start_task('Import', progress_id='again').finish()
+        with start_task('Again', progress_id='again') as task:
+            broken()
+            published(task, status='running', label='Again')
+            time.sleep(0.5)
+            assert status_of(task)['status'] == 'running'
 
     def test_nothing_is_written_after_the_end(self):
         configure({'cache.regions': 'default, persistent', 'cache.type': 'memory', 'progress.linger': '0'})
@@ -441,3 +484,21 @@ def test_a_forked_child_publishes_nothing_of_its_parents(tmp_path):
         task.advance()
         published(task, current=1, status='running')
         assert get_progress_status('child')['current'] == 5
+
+
+@pytest.mark.filterwarnings('ignore:.*multi-threaded, use of fork:DeprecationWarning')
+def test_a_forked_child_has_workers_of_its_own():
+    go_on = threading.Event()
+    workers = Workers(1, None)
+    workers.submit(open_task('pending', 'Of the parent'), lambda task: go_on.wait(5))
+    workers.submit(open_task('pending', 'Waits'), lambda task: None)
+    pid = os.fork()
+    if pid == 0:
+        done = []
+        workers.submit(open_task('pending', 'Of the child'), lambda task: done.append(task))
+        deadline = time.monotonic() + 5
+        while not done and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os._exit(len(done) - 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    go_on.set()

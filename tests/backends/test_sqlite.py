@@ -1,0 +1,588 @@
+"""What is special about the region type `sqlite`; what all region types have in common is tested elsewhere."""
+
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from threading import Thread, Timer
+from types import SimpleNamespace
+
+import pytest
+from beaker.cache import cache_regions
+from pyramid.exceptions import ConfigurationError
+
+from pyramid_progress import (
+    StorageError,
+    configure,
+    get_progress_status,
+    get_running_tasks,
+    init_progress_status,
+    set_progress_status,
+)
+from pyramid_progress.storage import record as rules
+from pyramid_progress.storage import sqlite
+from pyramid_progress.storage.sqlite import SqliteStorage
+from pyramid_progress.storage.sqlite_database import FILE_NAME
+
+RUNNING = {'status': '"running"', 'owner': '"ann"', 'started': '"now"'}
+
+
+@pytest.fixture
+def file(directory):
+    return directory / 'data' / FILE_NAME
+
+
+@pytest.fixture
+def use(file):
+    """Return a function that puts both regions into the file."""
+
+    def use(**settings):
+        for name in ('default', 'persistent'):
+            cache_regions[name] = {'type': 'sqlite', 'data_dir': str(file.parent), 'expire': 999999}
+        configure({f'progress.{name}': str(value) for name, value in settings.items()})
+
+    return use
+
+
+@pytest.fixture
+def open_storage(file):
+    """Return a function that opens the file as another process would."""
+    storages = []
+
+    def open_storage(namespace='test', timeout=1.0):
+        storages.append(SqliteStorage({'data_dir': str(file.parent)}, namespace, timeout))
+        return storages[-1]
+
+    yield open_storage
+    for storage in storages:
+        storage.close()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Replace the clock of the driver: ``clock.now`` is what it shows."""
+    clock = SimpleNamespace(now=1e9)
+    monkeypatch.setattr(sqlite, 'time', SimpleNamespace(time=lambda: clock.now))
+    return clock
+
+
+def ask(file, question, *parameters):
+    """Return the answer of the file, asked by somebody else."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(question, parameters).fetchall()
+
+
+def count(file):
+    return ask(file, 'SELECT count(*) FROM progress')[0][0]
+
+
+def open_files():
+    """Return what the descriptors of this process are of."""
+    return [path.readlink() for path in Path('/proc/self/fd').iterdir() if path.is_symlink()]
+
+
+class TestTwoWriters:
+    """Two processes that write to the same task: none trusts what it remembers of it."""
+
+    @pytest.fixture(autouse=True)
+    def _writers(self, open_storage, clock):
+        self.one, self.other = open_storage(), open_storage()
+        assert self.one.start('job', RUNNING, 60)
+
+    def test_a_change_of_one_does_not_lose_the_other_s(self):
+        self.one.update('job', {'status': '"running"', 'current': '1'}, 60)
+        self.other.update('job', {'status': '"running"', 'length': '9'}, 60)
+        self.one.update('job', {'status': '"running"', 'message': '"a"'}, 60)
+        changes = {'status': '"running"', 'current': '1', 'length': '9', 'message': '"a"'}
+        assert self.other.read(['job']) == {'job': RUNNING | changes}
+
+    def test_what_the_other_has_taken_stays_as_it_is(self):
+        self.one.update('job', {'status': '"finished"'}, 60)
+        assert self.other.take('job', 60)
+        self.one.update('job', {'status': '"running"'}, 60)
+        assert self.other.read(['job'])['job'] == RUNNING | {
+            'status': '"finished"',
+            'message': 'null',
+            rules.TAKEN: 'true',
+        }
+        assert not self.one.take('job', 60)
+
+    def test_what_the_other_has_started_anew_changes_again(self):
+        self.one.update('job', {'status': '"finished"'}, 60)
+        assert self.one.take('job', 60)
+        assert self.other.start('job', RUNNING, 60)
+        self.one.update('job', {'status': '"running"', 'current': '1'}, 60)
+        assert self.other.read(['job'])['job']['current'] == '1'
+        assert self.other.tasks() == {'job'}
+
+    def test_what_the_other_has_removed_is_begun_with_the_changes_alone(self):
+        self.other.discard('job')
+        self.one.update('job', {'status': '"running"'}, 60)
+        assert 'owner' not in self.other.read(['job'])['job']
+
+    def test_what_the_other_keeps_alive_is_not_forgotten(self, clock):
+        """It says the same as the last time, so that the row looks the same, but for its end."""
+        self.one.update('job', {'status': '"running"'}, 10)
+        self.other.update('job', {'status': '"running"'}, 60)
+        clock.now += 11
+        self.one.update('job', {'status': '"running"'}, 60)
+        assert self.other.read(['job'])['job']['owner'] == '"ann"'
+
+    def test_what_the_other_lets_end_is_begun_anew(self, clock):
+        self.one.update('job', {'status': '"running"'}, 60)
+        self.other.update('job', {'status': '"running"'}, 10)
+        clock.now += 11
+        self.one.update('job', {'status': '"running"'}, 60)
+        assert 'owner' not in self.other.read(['job'])['job']
+
+    def test_what_the_caller_does_to_a_record_afterwards_does_not_matter(self):
+        record = RUNNING | {'label': '"a"'}
+        self.one.start('other', record, 60)
+        record['label'] = '"b"'
+        self.one.update('other', {'status': '"running"'}, 60)
+        assert self.one.read(['other'])['other']['label'] == '"a"'
+        self.one.amend({'other': {'current': '1'}}, 60)['other']['label'] = '"c"'
+        self.one.update('other', {'status': '"running"'}, 60)
+        assert self.one.read(['other'])['other']['label'] == '"a"'
+
+
+def test_many_ids_are_read_in_portions(open_storage):
+    storage = open_storage()
+    ids = [f'job {number}' for number in range(3 * sqlite._KEYS_PER_SELECT)]
+    for progress_id in ids[::500]:
+        storage.start(progress_id, RUNNING, 60)
+    assert set(storage.read(ids)) == set(ids[::500])
+
+
+def test_applications_that_share_a_file_do_not_meet(open_storage):
+    mine, theirs = open_storage('mine'), open_storage('theirs')
+    mine.start('job', RUNNING, 60)
+    assert theirs.start('job', RUNNING | {'owner': '"bob"'}, 60)
+    theirs.discard('job')
+    assert mine.tasks() == {'job'}
+    assert theirs.tasks() == set()
+
+
+def test_two_regions_in_one_file(file, directory):
+    """They differ in something, so that they count as two places."""
+    configure({})
+    for name in ('default', 'persistent'):
+        cache_regions[name] = {'type': 'sqlite', 'data_dir': str(file.parent), 'lock_dir': str(directory / name)}
+    init_progress_status('job', 'ann', 'Import')
+    assert get_running_tasks() == {'job'}
+    set_progress_status('job', 'finished')
+    assert get_progress_status('job')['status'] == 'finished'
+    assert get_running_tasks() == set()
+
+
+class TestExpiry:
+    def test_a_start_deletes_what_has_ended(self, open_storage, file, clock):
+        storage = open_storage()
+        for number in range(2500):
+            storage.start(f'short {number}', RUNNING, 60)
+        storage.start('long', RUNNING, 9999)
+        clock.now += 61
+        storage.start('new', RUNNING, 60)
+        assert count(file) == 1502
+        storage.start('newer', RUNNING, 60)
+        storage.start('newest', RUNNING, 60)
+        assert count(file) == 4
+
+    def test_what_lives_on_is_not_looked_at_again_and_again(self, open_storage, file, clock):
+        """The time to look at a row is not put off with its end, but when it has come."""
+        storage = open_storage()
+        storage.start('job', RUNNING, 10)
+        storage.update('job', {'status': '"running"'}, 60)
+        assert ask(file, 'SELECT due - ? FROM progress', clock.now) == [(10,)]
+        clock.now += 11
+        storage.start('other', RUNNING, 60)
+        assert ask(file, "SELECT due - ? FROM progress WHERE key = 'job'", clock.now) == [(49,)]
+
+    def test_a_taken_task_goes_when_it_no_longer_lingers(self, open_storage, file):
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+        storage.update('job', {'status': '"finished"'}, 60)
+        storage.take('job', 0)
+        storage.start('other', RUNNING, 60)
+        assert count(file) == 1
+
+    def test_a_clock_that_was_put_back(self, open_storage, file, clock):
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+        clock.now -= 1e6
+        storage.start('other', RUNNING, 60)
+        assert ask(file, 'SELECT expires - ?, due - ? FROM progress', clock.now, clock.now) == [(60, 60)] * 2
+
+    def test_no_statement_searches_the_whole_table(self, open_storage, file):
+        storage = open_storage()
+        statements = set()
+        for database in (storage._writing, storage._reading):
+            with database:
+                database._connection.set_trace_callback(statements.add)
+        storage.start('old', RUNNING, 0)
+        storage.start('job', RUNNING, 60)
+        storage.start('job', RUNNING, 5)
+        storage.update('job', {'status': '"failed"'}, 60)
+        storage.update('job', {'status': '"finished"'}, 60)
+        storage.amend({'job': {'current': '1'}}, 60)
+        storage.read(['job', 'other'])
+        storage.tasks()
+        storage.take('job', 60)
+        storage.discard('job')
+        statements = {text for text in statements if text.split()[0] in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')}
+        assert len(statements) > 10
+        for text in statements:
+            for *_, step in ask(file, f'EXPLAIN QUERY PLAN {text}'):
+                assert not step.startswith('SCAN'), text
+        assert any('progress_listed' in step for *_, step in ask(file, f'EXPLAIN QUERY PLAN {sqlite._LIST}', 'test', 0))
+
+
+class TestConnections:
+    def test_threads_leave_none_behind(self, use):
+        use()
+
+        def work():
+            init_progress_status('job', None, 'Work')
+            get_progress_status('job')
+
+        work()
+        before = len(open_files())
+        threads = [Thread(target=work) for _number in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(open_files()) == before
+
+    def test_closing_leaves_one_file(self, open_storage, file):
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+        assert storage.tasks() == {'job'}
+        assert len(list(file.parent.iterdir())) == 3
+        storage.close()
+        storage.close()
+        assert list(file.parent.iterdir()) == [file]
+
+    @pytest.mark.skipif(sys.version_info < (3, 13), reason='earlier Pythons say nothing')
+    def test_none_is_left_open_at_the_end(self, file):
+        program = (
+            'from pyramid_progress.storage.sqlite import SqliteStorage\n'
+            f'storage = SqliteStorage({{"data_dir": {str(file.parent)!r}}}, "test", 1)\n'
+            f'storage.start("job", {RUNNING!r}, 60)\n'
+            'storage.tasks()\n'
+        )
+        command = [sys.executable, '-W', 'always::ResourceWarning', '-c', program]
+        assert 'unclosed' not in subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
+    def test_processes_that_make_the_file_at_the_same_time(self, directory):
+        context = multiprocessing.get_context('fork')
+        for number in range(5):
+            barrier = context.Barrier(6)
+            path = directory / str(number)
+            processes = [context.Process(target=_open_and_start, args=(barrier, path, each)) for each in range(6)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(20)
+                assert process.exitcode == 0
+            assert count(path / FILE_NAME) == 6
+
+
+def _open_and_start(barrier, path, number):
+    barrier.wait(10)
+    storage = SqliteStorage({'data_dir': str(path)}, 'test', 5)
+    storage.start(f'job {number}', RUNNING, 60)
+    storage.close()
+
+
+class TestForks:
+    def test_the_parent_s_end_takes_nothing_from_the_child(self, open_storage, forked, file):
+        """Closing its last connection, a process removes the log: the child's must be known to be another's."""
+        storage = open_storage()
+        storage.start('parent', RUNNING, 60)
+        reader, writer = os.pipe()
+        child_s_reader, child_s_writer = os.pipe()
+
+        def child():
+            storage.start('before', RUNNING, 60)
+            os.write(child_s_writer, b'.')
+            os.read(reader, 1)
+            storage.start('after', RUNNING, 60)
+
+        with forked(child) as process:
+            os.read(child_s_reader, 1)
+            storage.close()
+            os.write(writer, b'.')
+            assert process.exit_status() == 0
+        for descriptor in (reader, writer, child_s_reader, child_s_writer):
+            os.close(descriptor)
+        assert storage.tasks() == {'parent', 'before', 'after'}
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+    def test_the_child_has_no_file_of_the_parent_s_open(self, open_storage, forked, file):
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+        storage.tasks()
+
+        def child():
+            assert not [path for path in open_files() if path.is_relative_to(file.parent)]
+            assert storage.tasks() == {'job'}
+
+        with forked(child) as process:
+            assert process.exit_status() == 0
+
+    def test_threads_that_fork_at_the_same_time(self, open_storage, forked):
+        storage = open_storage()
+        statuses = []
+
+        def fork():
+            for _fork in range(5):
+                with forked(storage.tasks) as process:
+                    statuses.append(process.exit_status())
+                storage.start('job', RUNNING, 60)
+
+        threads = [Thread(target=fork, daemon=True) for _number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert statuses == [0] * 15
+
+
+def test_a_killed_writer_has_changed_all_or_nothing(open_storage, forked, file, wait_until):
+    ids = [f'job {number}' for number in range(20)]
+    storage = open_storage()
+    for progress_id in ids:
+        storage.start(progress_id, RUNNING, 60)
+
+    def amend():
+        number = 0
+        while True:
+            number += 1
+            storage.amend({progress_id: {'current': str(number)} for progress_id in ids}, 60)
+
+    def current():
+        """Return what they all say."""
+        [current] = {record.get('current') for record in storage.read(ids).values()}
+        return current
+
+    for kill in range(12):
+        storage.amend({progress_id: {'current': '0'} for progress_id in ids}, 60)
+        with forked(amend) as child:
+            wait_until(lambda: current() != '0', 5, 'the child does nothing')
+            time.sleep(kill / 10000)
+            child.kill()
+            assert child.exit_status() == -signal.SIGKILL
+        start = time.monotonic()
+        assert current() != '0'
+        storage.update(ids[0], {'status': '"running"'}, 60)
+        assert time.monotonic() - start < 1
+    assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+
+class TestLocked:
+    """Another program has begun to write, and does not end."""
+
+    @pytest.fixture
+    def lock(self, file):
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute('BEGIN IMMEDIATE')
+            yield connection
+
+    def test_writers_wait_until_the_timeout_and_readers_not_at_all(self, use, file, request):
+        use(timeout=0.4)
+        init_progress_status('job', 'ann', 'Import')
+        lock = request.getfixturevalue('lock')
+        errors = []
+
+        def write():
+            start = time.monotonic()
+            try:
+                set_progress_status('job')
+            except StorageError as error:
+                errors.append((error, time.monotonic() - start))
+
+        writer = Thread(target=write)
+        writer.start()
+        reads = 0
+        while writer.is_alive():
+            assert get_progress_status('job')['status'] == 'running'
+            assert get_running_tasks() == {'job'}
+            reads += 1
+        assert reads > 10
+        [(error, took)] = errors
+        assert str(error) == f'{file}: database is locked'
+        assert isinstance(error.__cause__, sqlite3.OperationalError)
+        assert 0.4 <= took < 0.9
+        lock.execute('COMMIT')
+        set_progress_status('job', message='later')
+        assert get_progress_status('job')['message'] == 'later'
+
+    def test_threads_do_not_wait_longer_one_after_the_other(self, use, request):
+        use(timeout=0.3)
+        request.getfixturevalue('lock')
+        took = []
+
+        def write():
+            start = time.monotonic()
+            with pytest.raises(StorageError):
+                set_progress_status('job')
+            took.append(time.monotonic() - start)
+
+        threads = [Thread(target=write) for _number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(took) == 5
+        assert max(took) < 0.9
+
+    def test_an_application_may_start(self, use, file):
+        use()
+        init_progress_status('job', 'ann', 'Import')
+        configure({})
+        with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as connection:
+            connection.execute('PRAGMA journal_mode = DELETE')
+            connection.execute('BEGIN EXCLUSIVE')
+            use(timeout=0.1)
+            with pytest.raises(StorageError, match='locked'):
+                get_running_tasks()
+            use(timeout=5)
+            timer = Timer(0.2, connection.execute, ['COMMIT'])
+            timer.start()
+            assert get_running_tasks() == {'job'}
+            timer.join()
+
+
+class TestFilesThatWillNotDo:
+    """What can be known at the start is said at the start, with the name of the file."""
+
+    @pytest.mark.parametrize(
+        'spoil',
+        [
+            lambda file: file.write_bytes(b'garbage' * 1000),
+            lambda file: os.truncate(file, file.stat().st_size // 2),
+            lambda file: os.truncate(file, 50),
+            lambda file: (file.unlink(), file.mkdir()),
+            lambda file: (shutil.rmtree(file.parent), file.parent.write_text('in the way')),
+        ],
+        ids=['garbage', 'half', 'less than a header', 'a directory', 'no directory'],
+    )
+    def test_at_the_start(self, use, file, spoil):
+        use()
+        init_progress_status('job', 'ann', 'Import')
+        cache_regions['persistent'] = cache_regions['default'] = {'type': 'memory'}
+        configure({})  # and everything is closed
+        spoil(file)
+        with pytest.raises(ConfigurationError, match=str(file)):
+            use()
+
+    def test_one_that_is_spoilt_later(self, use, file, wait_until):
+        use()
+        init_progress_status('job', 'ann', 'Import')
+        spoilt = file.with_name('spoilt')
+        spoilt.write_bytes(b'garbage' * 1000)
+        spoilt.rename(file)
+
+        def fails():
+            try:
+                get_progress_status('job')
+            except StorageError as error:
+                return isinstance(error.__cause__, sqlite3.DatabaseError) and str(file) in str(error)
+
+        wait_until(fails, 5, 'nobody notices')
+        file.unlink()
+        wait_until(lambda: get_running_tasks() == set(), 5, 'it does not come again')
+
+    @pytest.mark.parametrize(('file_mode', 'directory_mode'), [(0o444, 0o777), (0o666, 0o555), (None, 0o555)])
+    def test_one_that_is_another_s(self, use, file, directory, forked, file_mode, directory_mode):
+        use()
+        if file_mode is None:
+            file.unlink()
+        else:
+            file.chmod(file_mode)
+        directory.chmod(0o755)
+        file.parent.chmod(directory_mode)
+
+        def child():
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with pytest.raises(ConfigurationError, match=str(file)):
+                use()
+
+        with forked(child) as process:
+            assert process.exit_status() == 0
+        file.parent.chmod(0o755)
+
+    def test_no_data_dir(self):
+        cache_regions['default'] = cache_regions['persistent'] = {'type': 'sqlite', 'data_dir': None}
+        with pytest.raises(ConfigurationError, match='data_dir'):
+            configure({})
+
+
+class TestFullDisk:
+    """A process that may write no longer files is as badly off as one on a full disk."""
+
+    @staticmethod
+    def limit(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    def test_at_the_start(self, use, file, forked):
+        def child():
+            self.limit(100)
+            with pytest.raises(ConfigurationError, match=str(file)):
+                use()
+
+        with forked(child) as process:
+            assert process.exit_status() == 0
+
+    def test_later(self, use, forked):
+        def child():
+            use()
+            init_progress_status('job', 'ann', 'Import')
+            self.limit(100_000)
+            with pytest.raises(StorageError, match=FILE_NAME):
+                for number in range(1000):
+                    init_progress_status(f'job {number}', 'ann', 'Import', tags=['x' * 1000])
+            assert 'job' in get_running_tasks()
+            assert get_progress_status('job')['label'] == 'Import'
+            with pytest.raises(StorageError, match=FILE_NAME):
+                init_progress_status('large', 'ann', 'Import', tags=['x' * 100_000])
+            self.limit(resource.RLIM_INFINITY)
+            set_progress_status('job', message='there is room again')
+            assert get_progress_status('job')['message'] == 'there is room again'
+
+        with forked(child) as process:
+            assert process.exit_status() == 0
+
+
+@pytest.mark.parametrize('remove', [os.unlink, lambda file: shutil.rmtree(file.parent)], ids=['file', 'directory'])
+def test_a_file_that_is_deleted_comes_again(use, file, remove, forked, wait_until):
+    """And all meet in the new one, though another process has the old one open still."""
+    use()
+    init_progress_status('job', 'ann', 'Import')
+    reader, writer = os.pipe()
+
+    def child():
+        set_progress_status('job', message='from the child')
+        os.write(writer, b'.')
+        wait_until(lambda: get_running_tasks() == {'new'}, 4, 'the child does not notice it')
+
+    with forked(child) as process:
+        os.read(reader, 1)
+        assert get_running_tasks() == {'job'}
+        remove(file)
+        wait_until(lambda: set_progress_status('other') or file.exists(), 5, 'it is not made again')
+        init_progress_status('new', 'ann', 'Import')
+        wait_until(lambda: get_running_tasks() == {'new'}, 5, 'the reader does not notice it')
+        assert process.exit_status() == 0
+    assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+    os.close(reader)
+    os.close(writer)
