@@ -44,7 +44,7 @@ print('Out of the wheel' in page)
 for path in sorted(set(re.findall(r'"(/pyramid_progress/[^"]+)"', page))):
     kind, text = get(path)
     print(path.rsplit('/', 1)[1], kind, len(text) > 500)
-    for module in re.findall(r"from '\\./([a-z_]+\\.js)'", text):
+    for module in re.findall(r"(?m)^import .* from '\\./([a-z_]+\\.js)'", text):
         kind, text = get(path.rsplit('/', 1)[0] + '/' + module)
         print(module, kind, len(text) > 500)
 """
