@@ -39,8 +39,10 @@ __all__ = [
 def includeme(config: Any) -> None:
     """Set up the add-on: ``config.include('pyramid_progress')``.
 
-    Adds the two regions, the JSON view, the static files under a path that holds the version, so that no page mixes
-    the modules of two versions, and ``request.progress``.
+    Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel`` and ``progress_tasks``, the static
+    files under a path that holds the version, so that no page mixes the modules of two versions, ``request.progress``
+    with its worker threads, pyramid_chameleon, and a page for :class:`TaskCancelled`. Where nobody handles SIGTERM, a
+    handler ends what still runs as interrupted before the process goes.
 
     :param config: the application's :class:`pyramid.config.Configurator`
     :raises pyramid.exceptions.ConfigurationError: for a setting that will not do, naming it and its value
