@@ -36,6 +36,8 @@ test = [
     'WebTest',
 ]
 dev = [*test, 'mypy', 'ruff']
+# The peers that `make bench` measures against, in the versions whose figures are told.
+bench = [*test, 'celery-progress == 0.5', 'django', 'pyams_utils == 2.10.0']
 
 setup(
     name='pyramid_progress',
@@ -66,6 +68,7 @@ setup(
     zip_safe=False,
     install_requires=install_requires,
     extras_require={
+        'bench': bench,
         'celery': celery,
         'demo': demo,
         'dev': dev,
