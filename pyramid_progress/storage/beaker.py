@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -196,13 +197,14 @@ class _Bucket:
     def put(self, progress_id: str, record: Record, expire: float) -> None:
         key = _key(progress_id)
         expires = self._now + expire
-        index = self._index()
-        if key not in index:
-            self._sweep(index)
+        index: Mapping[str, _Indexed] = self._load(_INDEX) or {}
         if key not in index or index[key][1] > expires:
+            changed = dict(index)
+            if key not in index:
+                self._sweep(changed)
             # The index first: a record that it does not know would never be removed.
-            index[key] = (progress_id, expires, expire)
-            self._store(_INDEX, index, _LONGEST_IN_BEAKER)
+            changed[key] = (progress_id, expires, expire)
+            self._store(_INDEX, changed, _LONGEST_IN_BEAKER)
         self._store(key, (record, expires, expire), expire)
 
     def remove(self, progress_id: str) -> None:
@@ -273,6 +275,7 @@ def _check_database(url: Any) -> None:
         raise ValueError(f'the url of a region of type ext:database will not do: {error}') from error
 
 
+@lru_cache(maxsize=1024)
 def _digest(progress_id: str) -> bytes:
     return hashlib.blake2b(progress_id.encode(), digest_size=16).digest()
 
