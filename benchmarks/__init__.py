@@ -1,0 +1,1 @@
+"""What progress costs, each time against something measured in the same run: ``make bench``."""

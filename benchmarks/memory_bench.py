@@ -1,0 +1,14 @@
+"""The regions in memory: what the functions themselves cost."""
+
+from .figure import Figure, at_most
+from .measure import Comparison, compare
+from .place import Place
+from .programs import Ours, Pyams
+
+
+def _set(place: Place) -> Comparison:
+    ours = Ours(place.settings('memory', 'memory'))
+    return compare(ours.contender('set'), Pyams('memory').contender('set'))
+
+
+FIGURES = [Figure('set on memory', 'pyams_utils on memory', at_most(0.5), _set)]

@@ -1,0 +1,31 @@
+"""What a figure needs, and is not there."""
+
+import importlib
+import shutil
+from typing import Any
+
+
+class Missing(Exception):
+    """A figure cannot be measured; the message says why."""
+
+
+def module(name: str, distribution: str) -> Any:
+    """Return a module.
+
+    :raises Missing: where it cannot be imported, naming the distribution that has it
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Missing(f'{distribution} is not installed ({error})') from error
+
+
+def program(name: str) -> str:
+    """Return the path of a program.
+
+    :raises Missing: where there is none
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise Missing(f'there is no {name}')
+    return path

@@ -1,0 +1,118 @@
+"""Redis: against one round trip with the same bytes, and against what others make of it."""
+
+from functools import partial
+from typing import Any
+
+from pyramid_progress.regions import store
+from pyramid_progress.storage.record import decode, shown
+
+from . import missing
+from .figure import Figure, at_most
+from .measure import Comparison, Contender, compare
+from .place import Place
+from .programs import OPERATIONS, TASK, Ours, Pyams
+
+IDS = 50
+
+
+class _Raw:
+    """redis-py, with the bytes of a task as we keep them.
+
+    :param url: the server
+    :param value: the bytes
+    """
+
+    def __init__(self, url: str, value: bytes) -> None:
+        self._client = missing.module('redis', 'redis').Redis.from_url(url)
+        self._value = value
+        self._keys = [f'raw-{number}' for number in range(IDS)]
+        for key in self._keys:
+            self._client.set(key, value)
+
+    def set(self, count: int) -> None:
+        for _ in range(count):
+            self._client.set(self._keys[0], self._value)
+
+    def get(self, count: int) -> None:
+        for _ in range(count):
+            self._client.get(self._keys[0])
+
+    def get_many(self, count: int) -> None:
+        for _ in range(count):
+            self._client.mget(self._keys)
+
+
+def _programs(place: Place) -> tuple[Ours, _Raw]:
+    ours = Ours(place.settings('ext:redis', 'redis'))
+    return ours, _Raw(place.redis('redis'), ours.stored().encode())
+
+
+def _set(place: Place) -> Comparison:
+    ours, raw = _programs(place)
+    return compare(ours.contender('set'), Contender(raw.set))
+
+
+def _get(place: Place) -> Comparison:
+    ours, raw = _programs(place)
+    return compare(ours.contender('get'), Contender(raw.get))
+
+
+def _read_many(place: Place) -> Comparison:
+    ours, raw = _programs(place)
+    ids = [f'{TASK}-{number}' for number in range(IDS)]
+    ours.start(ids)
+    for progress_id in ids:
+        ours.set(1, progress_id)
+    storage = store().storage
+
+    def read(count: int) -> list[dict[str, Any]]:
+        for _ in range(count):
+            statuses = [shown(decode(text), storage.now) for text in storage.texts(ids).values()]
+        return statuses
+
+    if len(read(1)) != IDS:
+        raise RuntimeError(f'{IDS} tasks were started, and {len(read(1))} read')
+    comparison = compare(Contender(read), Contender(raw.get_many))
+    ours.discard(ids)
+    return comparison
+
+
+def _against_pyams(operation: str, place: Place) -> Comparison:
+    ours, _ = _programs(place)
+    return compare(ours.contender(operation), Pyams('ext:redis').contender(operation))
+
+
+def _against_celery_progress(place: Place) -> Comparison:
+    celery = missing.module('celery', 'celery')
+    backend = missing.module('celery_progress.backend', 'celery-progress')
+    application = celery.Celery('bench', backend=place.redis('celery'), broker='memory://')
+
+    @application.task(bind=True)  # type: ignore[untyped-decorator]
+    def importing(task: Any) -> None:
+        """Stands for the work."""
+
+    importing.push_request(id=TASK)
+    recorder = backend.ProgressRecorder(importing)
+
+    def theirs(count: int) -> None:
+        for number in range(count):
+            recorder.set_progress(number, 1_000_000, 'Importing row')
+
+    theirs(3)
+    told = application.AsyncResult(TASK).info
+    if (told['current'], told['description']) != (2, 'Importing row'):
+        raise RuntimeError(f'celery-progress does not give back what it was told: {told}')
+    ours, _ = _programs(place)
+    return compare(ours.contender('set'), Contender(theirs))
+
+
+FIGURES = [
+    Figure('set on Redis', 'one raw SET of the same bytes', at_most(1.25), _set),
+    Figure('get on Redis', 'one raw GET of the same bytes', at_most(1.25), _get),
+    Figure(f'{IDS} ids read on Redis', f'one raw MGET of {IDS}', at_most(2.5), _read_many),
+    *(
+        Figure(f'{operation} on Redis', 'pyams_utils on Redis', at_most(0.25), partial(_against_pyams, operation))
+        for operation in OPERATIONS
+    ),
+    Figure('set on Redis', 'celery-progress on Redis', at_most(0.4), _against_celery_progress),
+]
