@@ -37,7 +37,7 @@ test = [
 ]
 dev = [*test, 'mypy', 'ruff']
 # The peers that `make bench` measures against, in the versions whose figures are told.
-bench = [*test, 'celery-progress == 0.5', 'django', 'pyams_utils == 2.10.0']
+bench = [*test, 'celery-progress == 0.5', 'pyams_utils == 2.10.0']
 
 setup(
     name='pyramid_progress',

