@@ -74,18 +74,9 @@ def start_task(
     )
 
 
-def open_task(
-    status: str,
-    label: Any,
-    *,
-    owner: Any = None,
-    length: float | None = None,
-    tags: Any = None,
-    progress_id: str | None = None,
-    cancellable: bool = True,
-) -> 'Task':
+def open_task(status: str, label: Any, **options: Any) -> 'Task':
     """Do what :func:`start_task` does, with a first *status*: 'running', or 'pending' until :meth:`Task.begin`."""
-    return Task(State(label, owner, length, tags, progress_id, cancellable).start(status))
+    return Task(State(label, **options).start(status))
 
 
 def current_task() -> 'Task | None':
@@ -232,11 +223,11 @@ class State:
     def __init__(
         self,
         label: Any,
-        owner: Any,
-        length: float | None,
-        tags: Any,
-        progress_id: str | None,
-        cancellable: bool,
+        owner: Any = None,
+        length: float | None = None,
+        tags: Any = None,
+        progress_id: str | None = None,
+        cancellable: bool = True,
     ) -> None:
         self.id = new_progress_id() if progress_id is None else check_id(progress_id)
         self.span = Span(length)
