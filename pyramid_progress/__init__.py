@@ -50,6 +50,7 @@ def includeme(config: Any) -> None:
     settings = configure(config.registry.settings)
     config.registry['pyramid_progress'] = settings
     config.include('pyramid_chameleon')
+    config.add_translation_dirs('pyramid_progress:locale')
     config.registry['pyramid_progress.workers'] = Workers(settings.threads, config.registry)
     end_at_sigterm()
     options = {

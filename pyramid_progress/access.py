@@ -10,6 +10,7 @@ from .progress import UNKNOWN
 from .regions import store
 from .settings import Settings
 from .storage.record import CANCEL, CANCELLABLE, ENDS, decode, is_end, shown
+from .words import MESSAGES, localizer_of
 
 
 def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> dict[str, dict[str, Any]]:
@@ -39,6 +40,8 @@ def look(request: Any, progress_ids: Sequence[str], *, take: bool = False) -> di
             if _can_cancel(members) and visitor.may_cancel(status):
                 status['cancellable'] = True
             status.pop('owner', None)
+            if status['status'] == 'failed' and str(status.get('message')) in MESSAGES:
+                status['message'] = localizer_of(request).translate(MESSAGES[status['message']])
             seen[progress_id] = status
         # An operator who looks on does not take an end away from those it is for.
         if take and is_told and is_end(members):

@@ -67,8 +67,9 @@ from . import publisher
 from .regions import store
 from .storage import StorageError
 from .storage.record import BEAT, CANCEL, has_ended
-from .task import INTERRUPTED, UNEXPECTED, ProgressError, State, Task, TaskCancelled, current_tasks, start_task
+from .task import ProgressError, State, Task, TaskCancelled, current_tasks, start_task
 from .values import encode
+from .words import INTERRUPTED, UNEXPECTED
 
 log = logging.getLogger(__name__)
 
@@ -300,7 +301,7 @@ def _result(value: Any) -> dict[str, str] | None:
     return None
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> Any:
     if isinstance(error, ProgressError):
         return str(error)
     return INTERRUPTED if isinstance(error, WorkerLostError) else UNEXPECTED

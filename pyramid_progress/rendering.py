@@ -7,38 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pyramid.i18n import TranslationStringFactory, make_localizer
-from pyramid.interfaces import ITranslationDirectories
 from pyramid.renderers import get_renderer
 
 from .access import look
 from .progress import UNKNOWN
 from .storage import StorageError
 from .values import check_id
-
-_ = TranslationStringFactory('pyramid_progress')
-
-#: The words of a page, by state of a bar, and a few more. The script has none of its own.
-WORDS = {
-    'waiting': _('waiting', default='Waiting to start'),
-    'running': _('running', default='Running'),
-    'indeterminate': _('indeterminate', default='Running, length unknown'),
-    'stalled': _('stalled', default='Stalled: no sign of life'),
-    'cancelling': _('cancelling', default='Cancelling'),
-    'finished': _('finished', default='Finished'),
-    'failed': _('failed', default='Failed'),
-    'cancelled': _('cancelled', default='Cancelled'),
-    'lost': _('lost', default='Lost: the server no longer knows this task'),
-    'unknown': _('unknown', default='Nothing is known of this task'),
-    'trouble': _('trouble', default='Connection trouble, trying again'),
-    'signed-out': _('signed-out', default='Signed out: sign in, then reload this page'),
-    'forbidden': _('forbidden', default='You are not allowed to see this task'),
-    'progress': _('progress', default='Progress'),
-    'result': _('result', default='Result'),
-}
-_PERCENT = _('percent', default='${percent}%')
-_CANCEL = _('cancel', default='Cancel')
-_REFRESH = _('refresh', default='Refresh')
+from .words import CANCEL, PAGE, PERCENT, REFRESH, localizer_of
 
 #: Status words that are states as well; a task that is 'pending' or 'unknown' waits, any other word runs.
 _OVER = {'finished', 'failed', 'cancelled'}
@@ -70,11 +45,11 @@ class Progress:
 
     @property
     def macros(self) -> Mapping[str, Any]:
-        """The Chameleon macros ``assets``, ``bar`` and ``tasks``, for ``metal:use-macro``.
+        """The Chameleon macros ``assets``, ``bar``, ``form`` and ``tasks``, for ``metal:use-macro``.
 
         ``bar`` needs a variable ``progress_id`` where it is used.
         """
-        return {name: self._template(name).macros[name] for name in ('assets', 'bar', 'tasks')}
+        return {name: self._template(name).macros[name] for name in ('assets', 'bar', 'form', 'tasks')}
 
     def assets(self) -> Markup:
         """Return the elements that a page with bars needs in its head."""
@@ -91,6 +66,15 @@ class Progress:
         """
         return Markup(self._template('bar')(request=self.request, progress_id=progress_id))
 
+    def form(self) -> Markup:
+        """Return what stands in a form whose POST is the slow work: the place of the bar that shows while the browser
+        waits for the answer.
+
+        The form sends the bar's ``progress_id``, which :meth:`.request.Progress.start` takes. A form with the attribute
+        ``data-progress`` has the bar at its end, without this.
+        """
+        return Markup(self._template('form')())
+
     def tasks(self) -> Markup:
         """Return the tasks that the request may list, by the ``tag``, ``status`` and ``page`` of its query."""
         return Markup(self._template('tasks')(request=self.request))
@@ -100,26 +84,17 @@ class Progress:
         return get_renderer(spec, registry=self.request.registry).implementation()
 
 
-def localizer_of(request: Any) -> Any:
-    """Return the localizer of a request; that of the default locale where the request cannot be read.
-
-    Pyramid's locale negotiator looks into the query string, and raises where that is not UTF-8.
-    """
-    try:
-        return request.localizer
-    except UnicodeDecodeError:
-        directories = request.registry.queryUtility(ITranslationDirectories, default=[])
-        return make_localizer(request.registry.settings['pyramid.default_locale_name'], directories)
-
-
 def page(request: Any) -> str:
-    """Return what a page says to its bars, as JSON text: the status URL, the language, the words."""
+    """Return what a page says to its bars, as JSON text: the status URL, the pace, the language, the words."""
     localizer = localizer_of(request)
+    settings = request.registry['pyramid_progress']
     return json.dumps(
         {
             'src': request.route_path('progress_status'),
+            'min': settings.poll_min,
+            'max': settings.poll_max,
             'lang': localizer.locale_name.replace('_', '-'),
-            'words': {name: localizer.translate(word) for name, word in WORDS.items()},
+            'words': {name: localizer.translate(word) for name, word in PAGE.items()},
         }
     )
 
@@ -130,7 +105,7 @@ class Bar:
 
     #: the status as JSON text, for the script; None where it could not be read
     status: str | None
-    #: a key of :data:`WORDS`, and that in words
+    #: a key of :data:`.words.PAGE`, and that in words
     state: str
     word: str
     #: what the task is called and what it says, or ''
@@ -175,7 +150,7 @@ def _bar(status: Mapping[str, Any], translate: Translate, *, trouble: bool = Fal
     state = 'trouble' if trouble else _state(status, percentage)
     current = _number(status.get('current'))
     if percentage is not None:
-        amount = translate(_PERCENT % {'percent': math.floor(percentage)})
+        amount = translate(PERCENT % {'percent': math.floor(percentage)})
     else:
         amount = f'{current:.15g}' if current else ''
     # A status word of the application's own is shown as it is.
@@ -189,18 +164,18 @@ def _bar(status: Mapping[str, Any], translate: Translate, *, trouble: bool = Fal
     return Bar(
         status=None if trouble else json.dumps(status),
         state=state,
-        word=status['status'] if own else translate(WORDS[state]),
+        word=status['status'] if own else translate(PAGE[state]),
         label=label,
         message=_text(status.get('message')),
         amount=amount,
         value=None if state == 'indeterminate' else f'{percentage or 0:g}',
-        name=label or translate(WORDS['progress']),
+        name=label or translate(PAGE['progress']),
         result_url=result_url or None,
-        result_text=_text(result.get('text')) or (translate(WORDS['result']) if result_url else ''),
+        result_text=_text(result.get('text')) or (translate(PAGE['result']) if result_url else ''),
         is_over=state in _OVER,
         is_cancellable='cancellable' in status,
-        cancel=translate(_CANCEL),
-        refresh=translate(_REFRESH),
+        cancel=translate(CANCEL),
+        refresh=translate(REFRESH),
     )
 
 

@@ -31,6 +31,8 @@ class Settings:
     permission: str | None = None
     operator_permission: str | None = None
     threads: int = 4
+    poll_min: float = 0.5
+    poll_max: float = 5.0
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> 'Settings':
@@ -45,7 +47,12 @@ class Settings:
             for key, value in settings.items()
             if key.startswith(PREFIX)
         }
-        return cls(**values)
+        parsed = cls(**values)
+        if parsed.poll_min > parsed.poll_max:
+            raise ConfigurationError(
+                f'progress.poll_min = {parsed.poll_min:g} is more than progress.poll_max = {parsed.poll_max:g}'
+            )
+        return parsed
 
 
 def seconds(key: str, value: Any) -> float:
@@ -125,4 +132,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     'permission': _word,
     'operator_permission': _word,
     'threads': _count,
+    'poll_min': seconds,
+    'poll_max': seconds,
 }

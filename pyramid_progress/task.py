@@ -20,14 +20,11 @@ from .regions import store
 from .storage import StorageError
 from .storage.record import BEAT, BEAT_INTERVAL, CANCELLABLE, Record
 from .values import check_id, encode, encode_number
+from .words import INTERRUPTED, UNEXPECTED
 
 log = logging.getLogger(__name__)
 
 T = TypeVar('T')
-
-#: What a visitor is told of an error that is not for his eyes.
-UNEXPECTED = 'An unexpected error ended this task.'
-INTERRUPTED = 'This task was interrupted.'
 
 #: The tasks whose blocks this thread, or asynchronous task, is in; the innermost is the last.
 current_tasks: ContextVar[tuple['Task', ...]] = ContextVar('current_tasks', default=())

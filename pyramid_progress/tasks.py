@@ -7,34 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyramid.encode import urlencode
-from pyramid.i18n import TranslationStringFactory
 
 from .access import Visitor, look
 from .regions import store
-from .rendering import WORDS
 from .storage import StorageError
 from .storage.record import Record, is_listed, public
-
-_ = TranslationStringFactory('pyramid_progress')
+from .words import PAGE, TASKS, localizer_of
 
 #: How many tasks a page has: half of what one poll may ask for.
 PER_PAGE = 25
 
 #: What can be filtered by, apart from the words of an application's own.
 STATUSES = ('pending', 'running', 'stalled', 'cancelling', 'finished')
-
-TITLE = _('tasks-title', default='Tasks')
-
-_WORDS = {
-    'any': _('tasks-any', default='Any'),
-    'filter': _('tasks-filter', default='Show'),
-    'newer': _('tasks-newer', default='Newer tasks'),
-    'none': _('tasks-none', default='There are no tasks.'),
-    'older': _('tasks-older', default='Older tasks'),
-    'status': _('tasks-status', default='Status'),
-    'tag': _('tasks-tag', default='Tag'),
-    'trouble': WORDS['trouble'],
-}
 
 
 @dataclass(frozen=True)
@@ -138,9 +122,9 @@ def listing(request: Any) -> Listing:
         tasks, is_down = look(request, list(found.tasks)), False
     except StorageError:
         found, tasks, is_down = TaskPage(), {}, True
-    translate = request.localizer.translate
+    translate = localizer_of(request).translate
     own = arguments['status'] or ''
-    choices = [(status, translate(WORDS['waiting' if status == 'pending' else status])) for status in STATUSES]
+    choices = [(status, translate(PAGE['waiting' if status == 'pending' else status])) for status in STATUSES]
 
     def url(page: int) -> str | None:
         if not 1 <= page <= found.pages:
@@ -159,5 +143,5 @@ def listing(request: Any) -> Listing:
         newer=url(found.page - 1),
         older=url(found.page + 1),
         other=[item for item in request.GET.items() if item[0] not in ('tag', 'status', 'page')],
-        words={name: translate(word) for name, word in _WORDS.items()},
+        words={name: translate(word) for name, word in TASKS.items()},
     )

@@ -20,8 +20,9 @@ from .access import look
 from .regions import store
 from .storage import StorageError
 from .storage.record import CANCEL
-from .tasks import TITLE, list_tasks, wanted
+from .tasks import list_tasks, wanted
 from .values import check_id
+from .words import TASKS_TITLE, localizer_of
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def tasks(request: Any) -> dict[str, Any]:
 
 def tasks_page(request: Any) -> dict[str, Any]:
     """Return what the page of tasks shows, apart from its macro."""
-    return {'title': request.localizer.translate(TITLE)}
+    return {'title': localizer_of(request).translate(TASKS_TITLE)}
 
 
 def cancel(request: Any) -> Any:

@@ -1,5 +1,5 @@
 /**
- * Draws tasks, in light DOM around a native `<progress>`. The words are the page's.
+ * Draws tasks around a native `<progress>`, with the words of the page.
  *
  * @import { Page, State, Status } from './types.js'
  */
@@ -10,34 +10,34 @@ import { ProgressPoller, Watch, percentage } from './poller.js';
 const SILENCE = 10000;
 /** Ends with an event of their own. */
 const ENDS = ['finished', 'failed', 'cancelled'];
+/** A URL of the web; in a relative one, a path, query or fragment comes before any colon. */
+const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
+const PARTS = ['label', 'amount', 'line', 'state', 'message', 'pace', 'result', 'live'];
 
+const meta = document.querySelector('meta[name=pyramid-progress]');
 /** @type {Page} */
-let page = {};
-let content = '{}';
+const page = JSON.parse(meta?.getAttribute('content') ?? '{}');
+const words = page.words ?? {};
 
-function readPage() {
-  const meta = document.querySelector('meta[name="pyramid-progress"]');
-  const found = meta?.getAttribute('content') ?? '{}';
-  if (found !== content) page = JSON.parse((content = found));
-  return page;
+/** @type {Record<string, Intl.NumberFormat>} */
+const formats = {};
+
+/** @param {number} value @param {Intl.NumberFormatOptions} options @param {string} [lang] @returns {string} */
+function format(value, options, lang) {
+  try {
+    return (formats[`${Object.values(options)} ${lang}`] ??= new Intl.NumberFormat(lang, options)).format(value);
+  } catch {
+    return format(value, options); // there is no such language
+  }
 }
 
-/** Number formats are slow to make. @type {Map<string, Intl.NumberFormat>} */
-const formats = new Map();
-
-/** @param {number} value @param {'percent' | 'decimal'} style @param {string} [lang] @returns {string} */
-function format(value, style, lang) {
-  const key = `${style} ${lang}`;
-  let found = formats.get(key);
-  if (!found) {
-    try {
-      found = new Intl.NumberFormat(lang, { style });
-    } catch {
-      return format(value, style); // no such language
-    }
-    formats.set(key, found);
-  }
-  return found.format(value);
+/** A time as exact as a promise is. @param {number} ms @param {string} [lang] */
+function time(ms, lang) {
+  const seconds = Math.max(Math.ceil(ms / 5000), 1) * 5;
+  const minutes = Math.ceil(seconds / 60);
+  const [value, unit] =
+    seconds < 60 ? [seconds, 'second'] : minutes < 90 ? [minutes, 'minute'] : [Math.round(minutes / 60), 'hour'];
+  return format(value, { style: 'unit', unit, unitDisplay: 'long' }, lang);
 }
 
 /** @param {unknown} value */
@@ -45,18 +45,14 @@ function text(value) {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
 
+/** @param {string | undefined} sentence @param {string} value */
+function fill(sentence, value) {
+  return sentence?.replace('{}', value) ?? '';
+}
+
 /** @param {string[]} parts */
 function join(...parts) {
   return parts.filter(Boolean).join(', ');
-}
-
-/** @param {unknown} url @returns {string} nothing if it is not one of the web's */
-function safe(url) {
-  try {
-    return url && /^https?:$/.test(new URL(text(url), document.baseURI).protocol) ? text(url) : '';
-  } catch {
-    return '';
-  }
 }
 
 /** @param {Element | null} node @param {string} name @param {string | null} value */
@@ -66,29 +62,17 @@ function set(node, name, value) {
   else node.setAttribute(name, value);
 }
 
-/** @param {string} tag @param {string} part @param {Record<string, string>} [attributes] */
-function make(tag, part, attributes = {}) {
-  const element = document.createElement(tag);
-  element.className = `pp-${part}`;
-  for (const name in attributes) element.setAttribute(name, attributes[name]);
-  return element;
-}
-
-/** `<pyramid-progress>`: its attributes and events are described in `types.d.ts`. */
+/** `<pyramid-progress>`, as `types.d.ts` describes it. */
 export class PyramidProgressElement extends HTMLElement {
   static observedAttributes = ['progress-id', 'src', 'poll-min', 'poll-max', 'patience'];
 
   /** @type {Watch | undefined} */
   #watch;
-  /** Has the watch while it is polled. @type {ProgressPoller | undefined} */
+  /** @type {ProgressPoller | undefined} */
   #poller;
   #sentence = '';
-  /** Runs while it is too early to speak again. @type {ReturnType<typeof setTimeout> | undefined} */
+  /** Runs while it is too early to speak. @type {any} */
   #silence;
-
-  static define(name = 'pyramid-progress', registry = customElements) {
-    if (!registry.get(name)) registry.define(name, this);
-  }
 
   get progressId() {
     return this.getAttribute('progress-id') ?? '';
@@ -98,21 +82,21 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   get src() {
-    return this.getAttribute('src') ?? readPage().src ?? '';
+    return this.getAttribute('src') ?? page.src ?? '';
   }
   set src(value) {
     this.setAttribute('src', value);
   }
 
   get pollMin() {
-    return this.#seconds('poll-min', 0.5);
+    return this.#seconds('poll-min', page.min ?? 0.5);
   }
   set pollMin(value) {
     this.setAttribute('poll-min', String(value));
   }
 
   get pollMax() {
-    return Math.max(this.#seconds('poll-max', 5), this.pollMin);
+    return Math.max(this.#seconds('poll-max', page.max ?? 5), this.pollMin);
   }
   set pollMax(value) {
     this.setAttribute('poll-max', String(value));
@@ -125,12 +109,12 @@ export class PyramidProgressElement extends HTMLElement {
     this.setAttribute('patience', String(value));
   }
 
-  /** What is shown. @returns {State} */
+  /** @returns {State} */
   get state() {
     return this.#watch?.state ?? 'waiting';
   }
 
-  /** The last status that was told. @returns {Status} */
+  /** @returns {Status} */
   get status() {
     return this.#watch?.status ?? { status: 'unknown' };
   }
@@ -139,7 +123,7 @@ export class PyramidProgressElement extends HTMLElement {
     this.addEventListener('submit', this.#cancel);
     if (!this.#watch) {
       const status = JSON.parse(this.getAttribute('status') ?? 'null') ?? undefined;
-      const watch = new Watch(this.progressId, () => this.#change(watch), { status, ...this.#pace() });
+      const watch = new Watch(this.progressId, () => this.#change(watch), { status, ...this.#timing() });
       this.#watch = watch;
     }
     if (this.progressId && this.src && !this.#watch.over) {
@@ -150,10 +134,8 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    // What is moved is back in a moment.
-    queueMicrotask(() => {
-      if (!this.isConnected) this.#leave();
-    });
+    // What moves is back in a moment.
+    queueMicrotask(() => this.isConnected || this.#leave());
   }
 
   /** @param {string} name @param {string | null} old @param {string | null} value */
@@ -165,11 +147,11 @@ export class PyramidProgressElement extends HTMLElement {
       this.removeAttribute('status'); // the other task's
       if (this.isConnected) this.connectedCallback();
     } else {
-      Object.assign(this.#watch, this.#pace());
+      Object.assign(this.#watch, this.#timing());
     }
   }
 
-  /** Asks the task to stop, as the form would, on this page. @param {SubmitEvent} event */
+  /** @param {SubmitEvent} event */
   #cancel = async (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || form.className !== 'pp-cancel') return;
@@ -178,6 +160,8 @@ export class PyramidProgressElement extends HTMLElement {
     const headers = { Accept: 'application/json' };
     const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
     if (response?.ok) this.#watch?.answer(await response.json(), performance.now());
+    // The answer tells why not; of an end (409), the next poll tells.
+    else if (response && response.status !== 409) form.submit();
   };
 
   #leave() {
@@ -193,7 +177,7 @@ export class PyramidProgressElement extends HTMLElement {
     return value > 0 ? value : otherwise;
   }
 
-  #pace() {
+  #timing() {
     return { min: this.pollMin * 1000, max: this.pollMax * 1000, patience: this.patience * 1000 };
   }
 
@@ -212,17 +196,17 @@ export class PyramidProgressElement extends HTMLElement {
 
   #draw() {
     const { state, status } = this;
-    const { words = {}, lang } = readPage();
-    const language = this.closest('[lang]')?.getAttribute('lang') || lang;
+    const language = this.closest('[lang]')?.getAttribute('lang') || page.lang;
     const done = percentage(status);
     let amount = '';
-    if (done !== undefined) amount = format(Math.floor(done) / 100, 'percent', language);
-    else if (typeof status.current === 'number' && status.current) amount = format(status.current, 'decimal', language);
-    // A status word of the application's own is shown as it is.
-    const own = /^(running|indeterminate)$/.test(state) && status.status !== 'running';
-    const word = own ? status.status : (words[state] ?? state);
+    if (done !== undefined) amount = format(Math.floor(done) / 100, { style: 'percent' }, language);
+    else if (typeof status.current === 'number' && status.current) amount = format(status.current, {}, language);
+    const moves = /^(running|indeterminate)$/.test(state);
+    // A word of the application's own is shown as it is.
+    const word = moves && status.status !== 'running' ? status.status : (words[state] ?? state);
+    const pace = moves ? this.#pace(language) : '';
     const label = text(status.label);
-    const name = label || (words.progress ?? '');
+    const name = label || text(words.progress);
 
     const bar = this.#bar();
     set(bar, 'value', state === 'indeterminate' ? null : `${done ?? 0}`);
@@ -232,31 +216,43 @@ export class PyramidProgressElement extends HTMLElement {
     this.#write('label', label);
     this.#write('amount', amount);
     this.#write('state', word);
+    this.#write('pace', pace);
     this.#write('message', text(status.message));
-    const url = safe(status.result?.url);
-    this.#write('result', text(status.result?.text) || (url && (words.result ?? '')));
+    const link = text(status.result?.url);
+    const url = WEB_URL.test(link) ? link : '';
+    this.#write('result', text(status.result?.text) || (url && text(words.result)));
     set(this.querySelector('.pp-result'), 'href', url || null);
     set(this.querySelector('.pp-cancel'), 'hidden', status.cancellable && !this.#watch?.over ? null : '');
     // An end that the server rendered is no news.
-    if (this.#poller) this.#say(join(name, amount, word));
+    if (this.#poller) this.#say(join(name, amount, word, pace));
   }
 
-  /** The native bar; without one, all parts are made. */
+  /** @param {string} [language] */
+  #pace(language) {
+    const { left, rate } = this.#watch?.estimate ?? { left: 0, rate: 0 };
+    return join(
+      rate && left < Infinity ? fill(words.left, time(left, language)) : '',
+      // Nobody counts parts of units, as stages have them.
+      rate && Number.isInteger(this.status.current)
+        ? fill(words.rate, format(rate * 1000, { maximumSignificantDigits: 2 }, language))
+        : '',
+    );
+  }
+
   #bar() {
     let bar = this.querySelector('progress');
     if (!bar) {
       bar = document.createElement('progress');
       bar.max = 100;
-      const line = make('span', 'line');
-      line.append(make('span', 'state'), ' ', make('span', 'message', { dir: 'auto' }), ' ', make('a', 'result'));
-      this.replaceChildren(
-        make('span', 'label', { dir: 'auto' }),
-        ' ',
-        make('span', 'amount'),
-        bar,
-        line,
-        make('span', 'live', { role: 'status' }),
-      );
+      const [label, amount, line, state, message, pace, result, live] = PARTS.map((part) => {
+        const element = document.createElement(part === 'result' ? 'a' : 'span');
+        element.className = `pp-${part}`;
+        if (part !== 'line') element.dir = 'auto';
+        return element;
+      });
+      live.setAttribute('role', 'status');
+      line.append(state, ' ', message, ' ', pace, ' ', result);
+      this.replaceChildren(label, ' ', amount, bar, line, live);
     }
     return bar;
   }
@@ -267,7 +263,7 @@ export class PyramidProgressElement extends HTMLElement {
     if (node && node.textContent !== content) node.textContent = content;
   }
 
-  /** @param {string} sentence to speak: at the start, at the end, and now and then */
+  /** Speaks at the start, at the end, and now and then. @param {string} sentence */
   #say(sentence) {
     this.#sentence = sentence;
     const over = this.#watch?.over;
@@ -282,4 +278,9 @@ export class PyramidProgressElement extends HTMLElement {
   }
 }
 
-PyramidProgressElement.define();
+// Few pages have such forms.
+const load = () => document.querySelector('form[data-progress], .pp-form') && import('./form.js');
+addEventListener('focusin', load);
+load();
+
+if (!customElements.get('pyramid-progress')) customElements.define('pyramid-progress', PyramidProgressElement);

@@ -44,6 +44,14 @@ export type State =
   /** The server does not tell this visitor (status 403). */
   | 'forbidden';
 
+/** What can be told of a steady pace. */
+export interface Estimate {
+  /** Units of `length` per ms. */
+  rate: number;
+  /** Ms until the end; negative if it is overdue, Infinity where there is no length. */
+  left: number;
+}
+
 export interface WatchOptions {
   /** What is known already. */
   status?: Status;
@@ -63,26 +71,9 @@ export interface WatchOptions {
 export type Poll = (
   url: string,
   id: string,
-  listener: (status: Status, state: State) => void,
+  listener: (status: Status, state: State, estimate?: Estimate) => void,
   options?: WatchOptions,
 ) => () => void;
-
-/** What a poller needs of its surroundings; in a page, each has its default. */
-export interface PollerOptions {
-  fetch?: (url: string, init: RequestInit) => Promise<Response>;
-  clock?: Clock;
-  /** Tells whether anybody can see the bars: `document`. */
-  page?: Pick<Document, 'hidden' | 'addEventListener' | 'removeEventListener'>;
-  /** From 0 up to 1. */
-  random?: () => number;
-}
-
-export interface Clock {
-  /** Ms, from any start, never going back. */
-  now(): number;
-  setTimeout(callback: () => void, ms: number): any;
-  clearTimeout(timer: any): void;
-}
 
 /** What the page says to its bars: the content of `<meta name="pyramid-progress">`. */
 export interface Page {
@@ -90,7 +81,13 @@ export interface Page {
   src?: string;
   /** The language of the words. */
   lang?: string;
-  /** By state; `progress` names a bar without a label, `result` a link without a text. */
+  /** What `poll-min` and `poll-max` are where a bar does not say, in seconds. */
+  min?: number;
+  max?: number;
+  /**
+   * By state; `progress` names a bar without a label, `result` a link without a text; `left` and `rate`
+   * tell of the pace, with `${time}` or `${count}` in them.
+   */
   words?: Record<string, string>;
 }
 
@@ -103,7 +100,7 @@ export interface Attributes {
   'progress-id': string;
   /** The status URL; without it, the page's. */
   src?: string;
-  /** The shortest and the longest time between two polls, in seconds: 0.5 and 5. */
+  /** The shortest and the longest time between two polls, in seconds: the page's, or 0.5 and 5. */
   'poll-min'?: number;
   'poll-max'?: number;
   /** How long a task may be unknown from the start, in seconds: 30. */

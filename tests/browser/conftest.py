@@ -5,11 +5,12 @@ from playwright.sync_api import sync_playwright
 
 
 @pytest.fixture(scope='session')
-def browser(program):
-    """Chromium, as the system has it: no download."""
+def launch(program):
+    """Return a function that starts Chromium, as the system has it: no download. It takes Playwright's options."""
+    executable = program('chromium')
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program('chromium'),
+        yield lambda **options: playwright.chromium.launch(
+            executable_path=executable,
             # As root, Chromium runs without its sandbox only; the others keep it from asking the network for anything.
             args=[
                 '--no-sandbox',
@@ -20,9 +21,16 @@ def browser(program):
                 '--disable-sync',
                 '--no-first-run',
             ],
+            **options,
         )
-        yield chromium
-        chromium.close()
+
+
+@pytest.fixture(scope='session')
+def browser(launch):
+    """The browser that the tests share."""
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pyramid.i18n import make_localizer
 
-from pyramid_progress.rendering import WORDS
+from pyramid_progress.words import PAGE
 
 STATIC = Path(__file__).parents[2] / 'static'
 TYPES = {'.js': 'text/javascript', '.css': 'text/css'}
@@ -69,7 +69,7 @@ class Server:
         self._httpd.server_close()
 
     def page(self):
-        words = {name: make_localizer('en', []).translate(word) for name, word in WORDS.items()}
+        words = {name: make_localizer('en', []).translate(word) for name, word in PAGE.items()}
         meta = escape(json.dumps({'src': '/progress_status', 'lang': 'en', 'words': words}))
         return (
             f'<!DOCTYPE html><html {self.html}><head><meta charset="utf-8"><title>Bars</title>'

@@ -1,6 +1,7 @@
 """The element in a real browser, under a strict content security policy, against a server that tells what we like."""
 
 import json
+import time
 
 import pytest
 from bs4 import BeautifulSoup
@@ -160,6 +161,52 @@ def test_numbers_are_in_the_language_of_the_page(show, server, html, percent, co
     page = show(bar('a'), bar('b'), a=RUNNING, b={'status': 'running', 'current': 1234})
     expect(page, 'a', state='Running', **({'amount': percent} if percent else {}))
     expect(page, 'b', state='Running, length unknown', **({'amount': count} if count else {}))
+
+
+class Moving(dict):
+    """The status of a task that moves while one looks at it."""
+
+    def __init__(self, *, rate, **status):
+        super().__init__(status=RUNNING | status)
+        self._rate = rate
+        self._start = time.monotonic()
+
+    def get(self, name, default=None):
+        return self['status'] | {'current': int((time.monotonic() - self._start) * self._rate)}
+
+
+def expect_pace(page, pattern):
+    page.wait_for_function(
+        "(pattern) => RegExp(pattern).test(document.querySelector('.pp-pace').textContent)", arg=f'^{pattern}$'
+    )
+
+
+@pytest.mark.parametrize(
+    ('html', 'status', 'pattern'),
+    [
+        ('lang="en"', {'length': 40_000, 'rate': 1000}, r'About (40|35|30) seconds left, (1,\d00|9\d0) per second'),
+        ('lang="en"', {'length': 300_000, 'rate': 1000}, r'About 5 minutes left, (1,\d00|9\d0) per second'),
+        ('lang="en"', {'length': 36_000_000, 'rate': 1000}, r'About (9|10|11) hours left, (1,\d00|9\d0) per second'),
+        ('lang="de"', {'length': 40_000, 'rate': 1000}, r'About (40|35|30) Sekunden left, (1\.\d00|9\d0) per second'),
+        ('lang="en"', {'length': None, 'rate': 1000}, r'(1,\d00|9\d0) per second'),
+    ],
+)
+def test_the_pace_of_a_steady_task(show, server, page, html, status, pattern):
+    server.html = html
+    show(bar('a'))
+    server.statuses = Moving(**status)
+    expect_pace(page, pattern)
+    server.statuses = {'a': FINISHED}
+    expect(page, 'a', state='Finished', pace='')
+
+
+def test_no_pace_is_told_of_a_task_that_stands_still(show, server, page):
+    show(bar('a'))
+    moving = Moving(length=40_000, rate=1000)
+    server.statuses = moving
+    expect_pace(page, 'About .*')
+    server.statuses = {'a': moving.get('a')}
+    expect(page, 'a', state='Running', pace='')
 
 
 def test_a_screen_reader_hears_the_start_and_the_end(show, server, page):

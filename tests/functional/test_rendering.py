@@ -1,9 +1,11 @@
 """What a page shows of tasks: macros and methods, in pages as a user would write them."""
 
 import json
-import struct
+from contextlib import suppress
 
 import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
 from beaker.cache import cache_regions
 
 from pyramid_progress import get_running_tasks, init_progress_status, set_progress_status, start_task
@@ -224,32 +226,67 @@ def test_a_result_is_a_link_where_that_is_safe(serve):
         assert (link.get('href'), link.text) == (href, shown)
 
 
-def test_words_are_those_of_the_request_s_locale(serve, tmp_path):
-    write_catalogue(tmp_path / 'locale', 'de', {'running': 'Läuft', 'percent': '${percent} %', 'refresh': 'Neu laden'})
-    app, _ = serve(BY_MACRO, 'a', configure=lambda config: config.add_translation_dirs(str(tmp_path / 'locale')))
+@pytest.mark.parametrize(
+    ('locale', 'word', 'amount', 'refresh', 'left'),
+    [
+        ('en', 'Running', '42%', 'Refresh', 'About {} left'),
+        ('fr', 'En cours', '42\N{NO-BREAK SPACE}%', 'Actualiser', 'Encore {} environ'),
+        ('de', 'Läuft', '42\N{NO-BREAK SPACE}%', 'Aktualisieren', 'Noch etwa {}'),
+        ('es', 'En curso', '42\N{NO-BREAK SPACE}%', 'Actualizar', 'Tiempo restante: {} aprox.'),
+        ('it', 'Running', '42%', 'Refresh', 'About {} left'),
+    ],
+)
+def test_words_are_those_of_the_request_s_locale(serve, locale, word, amount, refresh, left):
+    app, _ = serve(BY_MACRO, 'a')
     init_progress_status('a', None, 'Import', length=100, current=42)
-    for locale, word, amount, refresh in [('de', 'Läuft', '42 %', 'Neu laden'), ('en', 'Running', '42%', 'Refresh')]:
-        page = app.get('/page?_LOCALE_=' + locale).html
-        bar = page.find('pyramid-progress')
-        assert [text(bar, 'state'), text(bar, 'amount'), bar.noscript.text] == [word, amount, refresh]
-        assert [words(page)['lang'], words(page)['words']['running']] == [locale, word]
-        assert words(page)['words']['failed'] == 'Failed', 'what has no translation is English'
+    page = app.get('/page?_LOCALE_=' + locale).html
+    bar = page.find('pyramid-progress')
+    assert [text(bar, 'state'), text(bar, 'amount'), bar.noscript.text] == [word, amount, refresh]
+    assert [words(page)['lang'], words(page)['words']['running'], words(page)['words']['left']] == [locale, word, left]
 
 
-def write_catalogue(directory, locale, messages):
-    """Write a compiled message catalogue, as GNU gettext's ``msgfmt`` does."""
-    messages = {'': 'Content-Type: text/plain; charset=UTF-8'} | messages
-    pairs = sorted((key.encode(), value.encode()) for key, value in messages.items())
-    tables, strings = [], b''
-    start = 28 + 16 * len(pairs)
-    for column in zip(*pairs, strict=True):
-        for item in column:
-            tables += [len(item), start + len(strings)]
-            strings += item + b'\0'
-    header = [0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, start]
-    file = directory / locale / 'LC_MESSAGES' / 'pyramid_progress.mo'
-    file.parent.mkdir(parents=True)
-    file.write_bytes(struct.pack(f'<{len(header) + len(tables)}I', *header, *tables) + strings)
+@pytest.mark.parametrize('locale', ['de', 'it'])
+def test_an_application_s_own_words_come_first(serve, tmp_path, locale):
+    directory = tmp_path / 'locale' / locale / 'LC_MESSAGES'
+    directory.mkdir(parents=True)
+    catalogue = Catalog(locale)
+    catalogue.add('running', 'Ci siamo')
+    with directory.joinpath('pyramid_progress.mo').open('wb') as file:
+        write_mo(file, catalogue)
+
+    def configure(config):
+        config.add_translation_dirs(str(tmp_path / 'locale'), override=True)
+
+    app, _ = serve(BY_MACRO, 'a', configure=configure)
+    init_progress_status('a', None, 'Import', length=100, current=42)
+    bar = app.get('/page?_LOCALE_=' + locale).html.find('pyramid-progress')
+    assert text(bar, 'state') == 'Ci siamo'
+
+
+def test_what_the_add_on_says_of_an_error_is_in_the_visitor_s_language(serve):
+    app, _ = serve(BY_MACRO, 'a')
+    with suppress(ZeroDivisionError), start_task('Import', progress_id='a'):
+        1 / 0  # noqa: B018
+    sentence = 'Ein unerwarteter Fehler hat diese Aufgabe beendet.'
+    assert app.get('/progress_status?progress_id=a&_LOCALE_=de').json['message'] == sentence
+    assert text(app.get('/page?_LOCALE_=de').html, 'message') == sentence
+    assert app.get('/progress_status?progress_id=a').json['message'] == 'An unexpected error ended this task.'
+
+
+def test_a_page_says_how_often_its_bars_may_ask(serve):
+    _, show = serve(BY_MACRO, 'a')
+    assert [words(show())[name] for name in ('min', 'max')] == [0.5, 5]
+    _, show = serve(BY_MACRO, 'a', **{'progress.poll_min': '2', 'progress.poll_max': '30'})
+    assert [words(show())[name] for name in ('min', 'max')] == [2, 30]
+
+
+def test_the_place_of_a_form_s_bar(serve):
+    _, show = serve(
+        '<html><body><form><tal:block metal:use-macro="request.progress.macros[\'form\']"/></form>'
+        '<form>${request.progress.form()}</form></body></html>'
+    )
+    by_macro, by_method = show().select('form > pyramid-progress')
+    assert by_macro.attrs == by_method.attrs == {'class': ['pp-form'], 'hidden': 'hidden'}
 
 
 def test_a_query_that_cannot_be_read_does_not_break_the_page(serve):

@@ -1,6 +1,6 @@
 # Run the script's own tests and its type check.
 
-for program in node npm; do
+for program in node node_modules/.bin/tsc; do
     if ! command -v $program >/dev/null 2>&1; then
         echo "Skipped the script's tests: $program is missing."
         [ "${CI:-}" != true ]
@@ -8,6 +8,5 @@ for program in node npm; do
     fi
 done
 set -e
-[ -x node_modules/.bin/tsc ] || npm install --silent --no-package-lock --no-audit --no-fund
 node --test tests/js/*.test.mjs
 node_modules/.bin/tsc

@@ -39,6 +39,7 @@ export class FakeClock {
 
 /** A page that can be hidden. */
 export class FakePage extends EventTarget {
+  baseURI = 'http://localhost/';
   hidden = false;
   listeners = 0;
 
@@ -60,14 +61,20 @@ export class FakePage extends EventTarget {
 
 let made = 0;
 const stages = [];
+const { clearTimeout, document, fetch, setTimeout } = globalThis;
+const now = performance.now;
+export const { random } = Math;
 
-/** To be called after each test: lets go of all bars, so that nothing keeps the tests running. */
+/** To be called after each test: lets go of all bars and gives the real surroundings back. */
 export function clear() {
   for (const { poller, watches } of stages.splice(0)) watches.forEach((watch) => poller.remove(watch));
+  Object.assign(globalThis, { clearTimeout, document, fetch, setTimeout });
+  performance.now = now;
+  Math.random = random;
 }
 
 /**
- * A poller with its clock, its page and its server.
+ * A poller with its clock, its page and its server, in place of the real ones until the end of the test.
  *
  * `stage.answer(ids, now)` is the server: it returns statuses by id, or a Response, or throws; a
  * test may replace it at any time. `stage.requests` are the requests made: `{at, ids, url, signal}`.
@@ -84,13 +91,12 @@ export class Stage {
   constructor(answer = () => ({}), url = `http://localhost/${(made += 1)}/progress_status`) {
     this.answer = answer;
     this.url = url;
-    this.poller = new ProgressPoller(url, {
-      clock: this.clock,
-      page: this.page,
-      random: () => this.random(),
-      fetch: (...request) => this.#fetch(...request),
-    });
+    this.poller = new ProgressPoller(url);
     stages.push(this);
+    const { clearTimeout, setTimeout } = this.clock;
+    Object.assign(globalThis, { clearTimeout, setTimeout, document: this.page, fetch: (...args) => this.#fetch(...args) });
+    performance.now = this.clock.now;
+    Math.random = () => this.random();
   }
 
   /** Follow a task; the watch returned has a log of `[at, state, status]`. */

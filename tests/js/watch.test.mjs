@@ -121,12 +121,12 @@ test('the listener hears of changes alone', async () => {
 
 test('the end is expected from the pace', () => {
   const one = watch();
-  assert.equal(one.left(0), undefined);
+  assert.equal(one.left(0), Infinity);
   for (let at = 0; at <= 3000; at += 1000) one.answer({ status: 'running', current: at / 100, length: 100 }, at);
   assert.equal(one.left(3000), 7000);
   assert.equal(one.left(4000), 6000);
   one.answer({ status: 'running', current: 10, length: 100 }, 4000);
-  assert.equal(one.left(4000), undefined, 'it went back: all is open');
+  assert.equal(one.left(4000), Infinity, 'it went back: all is open');
 });
 
 test('nothing is expected of a task that stands still', () => {
@@ -135,5 +135,63 @@ test('nothing is expected of a task that stands still', () => {
   one.answer({ status: 'running', current: 2000, length: 9000 }, 4000);
   assert.equal(one.left(4000), 5000);
   one.answer({ status: 'running', current: 2000, length: 9000 }, 4001);
-  assert.equal(one.left(4001), undefined);
+  assert.equal(one.left(4001), Infinity);
+});
+
+/** Let a task be seen once a second at these positions; return what may be told of its pace each time. */
+function estimates(positions, length = 100) {
+  const one = watch();
+  return positions.map((current, i) => {
+    one.answer({ status: 'running', current, length }, i * 1000);
+    return one.estimate;
+  });
+}
+
+test('a steady pace is told after five sights of it', () => {
+  assert.deepEqual(estimates([0, 10, 20, 30, 40, 50]), [
+    undefined,
+    undefined,
+    undefined,
+    undefined,
+    { rate: 0.01, left: 6000 },
+    { rate: 0.01, left: 5000 },
+  ]);
+});
+
+test('a pace that changes is not told', () => {
+  assert.equal(estimates([0, 10, 20, 21, 22]).at(-1), undefined, 'slower');
+  assert.equal(estimates([0, 1, 2, 12, 22]).at(-1), undefined, 'faster');
+  assert.ok(estimates([0, 10, 20, 27, 34]).at(-1), 'a little slower is as good as steady');
+});
+
+test('a pace is told no more once nothing moves', () => {
+  const told = estimates([0, 10, 20, 30, 40, 40, 40, 40, 40, 40]);
+  assert.ok(told[8]);
+  assert.equal(told[9], undefined);
+});
+
+test('a pace without a length has no end', () => {
+  assert.deepEqual(estimates([0, 10, 20, 30, 40], null).at(-1), { rate: 0.01, left: Infinity });
+});
+
+test('the listener hears when the pace can be told, and when not any more', async () => {
+  const heard = [];
+  const one = new Watch('t', ({ status, estimate }) => heard.push([status.current, estimate?.rate]));
+  for (const [i, current] of [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4].entries()) {
+    one.answer({ status: 'running', current }, i * 1000);
+    await null;
+  }
+  assert.deepEqual(heard.slice(-2), [
+    [4, 0.001],
+    [4, undefined],
+  ]);
+  assert.equal(heard.length, 6);
+});
+
+test('in trouble no pace is told', () => {
+  const one = watch();
+  for (let i = 0; i < 6; i += 1) one.answer({ status: 'running', current: i }, i * 1000);
+  assert.ok(one.estimate);
+  one.become('trouble');
+  assert.equal(one.estimate, undefined);
 });

@@ -28,6 +28,7 @@ BAD_SETTINGS = [
     ('progress.access', 'os.no_such_name'), ('progress.access', 'os.sep'), ('progress.access', 1),
     ('progress.threads', '0'), ('progress.threads', '-1'), ('progress.threads', '1.5'), ('progress.threads', 'many'),
     ('progress.operator_permission', ''), ('progress.permission', ''), ('progress.permission', 3),
+    ('progress.poll_min', '0'), ('progress.poll_min', 'often'), ('progress.poll_max', '-1'),
     ('progress.namespace', ' '), ('progress.namespace', 5),
     ('progress.tasks_region', ''), ('progress.status_region', '  '),
     ('progress.expires', '60'), ('progress.', 'x'), ('progress.Expire', '60'), ('progress.no.such', None),
@@ -122,3 +123,8 @@ def test_after_a_failed_start_the_settings_are_what_they_were():
     with pytest.raises(ConfigurationError):
         pyramid_progress.configure(REGIONS | {'progress.linger': '8', 'progress.timeout': '-1'})
     assert store().settings.linger == 7
+
+
+def test_the_shortest_time_between_two_polls_is_not_longer_than_the_longest():
+    with pytest.raises(ConfigurationError, match=r'progress\.poll_min = 10 is more than progress\.poll_max = 5'):
+        pyramid_progress.configure(REGIONS | {'progress.poll_min': '10'})
