@@ -2,6 +2,7 @@
 
 import json
 import re
+from json.encoder import encode_basestring
 from typing import Any
 
 _LONGEST_ID = 255
@@ -25,7 +26,7 @@ def check_id(progress_id: Any) -> str:
         raise ValueError(
             f'progress_id has {len(progress_id):,} characters, more than the {_LONGEST_ID} that are allowed'
         )
-    if not progress_id.isalnum() and _CONTROL_CHARACTERS.search(progress_id):
+    if not progress_id.isprintable() and _CONTROL_CHARACTERS.search(progress_id):
         raise ValueError('progress_id contains control characters')
     if not progress_id.isascii():
         try:
@@ -48,10 +49,13 @@ def encode(name: str, value: Any) -> str:
     """
     if value is None:
         return 'null'
-    try:
-        text = _encoder.encode(_plain(name, value))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'{name} cannot be written as JSON: {error}') from error
+    if type(value) is str:  # the usual case, without the encoder
+        text = encode_basestring(value)
+    else:
+        try:
+            text = _encoder.encode(_plain(name, value))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{name} cannot be written as JSON: {error}') from error
     if text.isascii():
         return text
     return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')

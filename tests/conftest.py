@@ -6,9 +6,9 @@ import socket
 
 import pytest
 from beaker.cache import cache_regions
-from beaker.container import MemoryNamespaceManager
 
 from pyramid_progress.regions import configure
+from pyramid_progress.storage import memory
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,8 @@ def _own_regions():
     """Give a test Beaker regions, and settings, that it may change."""
     before = dict(cache_regions)
     cache_regions.clear()
-    MemoryNamespaceManager.namespaces.dict.clear()
+    for entries in memory._spaces.values():
+        entries.clear()
     yield
     cache_regions.clear()
     configure({})

@@ -43,6 +43,10 @@ def _driver(region: Mapping[str, Any], namespace: str, timeout: float) -> Storag
     A driver, and the library it needs, is imported when it is used.
     """
     kind = region['type']
+    if kind == 'memory':
+        from .memory import MemoryStorage
+
+        return MemoryStorage(namespace, timeout)
     if kind == 'sqlite':
         from .sqlite import SqliteStorage
 

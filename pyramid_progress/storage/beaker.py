@@ -1,4 +1,4 @@
-"""Statuses in a region of any of Beaker's types, through its NamespaceManager.
+"""Statuses in a region of any other of Beaker's types, through its NamespaceManager.
 
 Tasks are spread over a fixed number of namespaces: ``file`` and ``ext:database`` rewrite a whole namespace at
 every change, and Beaker keeps what it makes for a namespace for ever. Beside the records, each namespace has an
@@ -44,7 +44,7 @@ _Indexed = tuple[str, float, float]
 
 
 class BeakerStorage(Storage):
-    """A region of a Beaker type: ``memory``, ``file``, ``dbm``, ``ext:database``, ``ext:memcached``, …
+    """A region of a Beaker type: ``file``, ``dbm``, ``ext:database``, ``ext:memcached``, …
 
     :param region: the region's options, with a ``type`` that Beaker knows
     :param namespace: the prefix of the namespaces' names
@@ -197,14 +197,13 @@ class _Bucket:
     def put(self, progress_id: str, record: Record, expire: float) -> None:
         key = _key(progress_id)
         expires = self._now + expire
-        index: Mapping[str, _Indexed] = self._load(_INDEX) or {}
+        index = self._index()
         if key not in index or index[key][1] > expires:
-            changed = dict(index)
             if key not in index:
-                self._sweep(changed)
+                self._sweep(index)
             # The index first: a record that it does not know would never be removed.
-            changed[key] = (progress_id, expires, expire)
-            self._store(_INDEX, changed, _LONGEST_IN_BEAKER)
+            index[key] = (progress_id, expires, expire)
+            self._store(_INDEX, index, _LONGEST_IN_BEAKER)
         self._store(key, (record, expires, expire), expire)
 
     def remove(self, progress_id: str) -> None:
@@ -221,8 +220,7 @@ class _Bucket:
                 yield progress_id
 
     def _index(self) -> dict[str, _Indexed]:
-        # A copy: the region type `memory` hands out what it holds.
-        return dict(self._load(_INDEX) or {})
+        return self._load(_INDEX) or {}
 
     def _sweep(self, index: dict[str, _Indexed]) -> None:
         """Remove the records that have expired, from the store and from the *index*.
@@ -288,10 +286,8 @@ def _key(progress_id: str) -> str:
     return _digest(progress_id).hex()
 
 
-def _lock_directory(region: Mapping[str, Any]) -> Path | None:
-    """Return the directory of a region's lock files; None where none are needed."""
-    if region['type'] == 'memory':
-        return None
+def _lock_directory(region: Mapping[str, Any]) -> Path:
+    """Return the directory of a region's lock files."""
     if region.get('lock_dir'):
         return Path(region['lock_dir'])
     if region.get('data_dir'):

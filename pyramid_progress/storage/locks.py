@@ -25,17 +25,16 @@ class Locks:
     Who holds a lock may take only one of a higher number as well.
 
     :param count: how many locks there are
-    :param directory: where the lock files are, made where it is missing; None for a store that only this process sees
+    :param directory: where the lock files are, made where it is missing
     :param timeout: seconds to wait for a lock before :class:`StorageError`
     :raises OSError: where the directory cannot be made
     """
 
-    def __init__(self, count: int, directory: Path | None, timeout: float) -> None:
+    def __init__(self, count: int, directory: Path, timeout: float) -> None:
         self._count = count
         self._directory = directory
         self._timeout = timeout
-        if directory:
-            _make(directory)
+        _make(directory)
         self.renew()
         _every.add(self)
 
@@ -58,11 +57,8 @@ class Locks:
         if not thread.acquire(timeout=self._timeout):
             raise StorageError(f'another thread kept lock {number} for {self._timeout:g} s')
         try:
-            if self._directory is None:
+            with self._hold_file(self._directory / f'{number:02x}.lock', deadline):
                 yield
-            else:
-                with self._hold_file(self._directory / f'{number:02x}.lock', deadline):
-                    yield
         finally:
             thread.release()
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ _SCHEMA = (
     'CREATE INDEX IF NOT EXISTS progress_listed ON progress (namespace) WHERE listed',
 )
 
+_TEXT = 'SELECT record FROM progress WHERE namespace = ? AND expires > ? AND key = ?'
 _LIST = 'SELECT key FROM progress INDEXED BY progress_listed WHERE namespace = ? AND listed AND expires > ?'
 _INSERT = (
     'INSERT INTO progress (record, expires, expire, listed, due, namespace, key) VALUES (?, ?, ?, ?, ?, ?, ?)'
@@ -50,6 +51,10 @@ class _Row(NamedTuple):
     listed: bool
     due: float
     record: Record
+
+
+#: Makes a row of a tuple, in a third of the time: at every change there is one.
+_row: Callable[[tuple[str, bool, float, Record]], _Row] = partial(tuple.__new__, _Row)
 
 
 class SqliteStorage(Storage):
@@ -106,7 +111,11 @@ class SqliteStorage(Storage):
 
     def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
         with self._reading as execute:
-            return dict(self._select(execute, 'key, record', progress_ids, time.time()))
+            now = time.time()
+            if len(progress_ids) == 1:  # the usual case, the shortest way
+                row = execute(_TEXT, (self._namespace, now, *progress_ids)).fetchone()
+                return {progress_ids[0]: row[0]} if row else {}
+            return dict(self._select(execute, 'key, record', progress_ids, now))
 
     def take(self, progress_id: str, linger: float) -> bool:
         with self._writing as execute:
@@ -151,20 +160,20 @@ class SqliteStorage(Storage):
         expires = now + expire
         if row and listed == row.listed and row.due <= expires:
             look = row.due
-            done = execute(_UPDATE, (text, expires, expire, self._namespace, progress_id, now, row.text))
+            count = execute(_UPDATE, (text, expires, expire, self._namespace, progress_id, now, row.text)).rowcount
         else:
             look = due(now, expires)
             values = text, expires, expire, listed, look, self._namespace, progress_id, now
             if row:
-                done = execute(_UPDATE_WITH_INDEXES, (*values, row.text))
+                count = execute(_UPDATE_WITH_INDEXES, (*values, row.text)).rowcount
             else:
-                done = execute(_INSERT, values)
+                count = execute(_INSERT, values).rowcount
                 sweep(execute, 'progress', now)
-        if not done.rowcount:
+        if not count:
             return False
         if len(self._written) >= _ROWS:
             self._written.clear()
-        self._written[progress_id] = _Row(text, listed, look, record)
+        self._written[progress_id] = _row((text, listed, look, record))
         return True
 
     def _rows(self, execute: Execute, progress_ids: Sequence[str], now: float) -> dict[str, _Row]:

@@ -3,6 +3,7 @@
 import atexit
 import fcntl
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -20,15 +21,16 @@ FILE_NAME = 'container_sqlite.db'
 #: Seconds after which it is noticed that the file was deleted or replaced.
 _LOOK = 1.0
 
-#: How often a statement that finds the file locked is tried again at once: what is in its way usually takes
-#: hundredths of a millisecond. After that there are pauses of so many seconds, each longer than the last.
+#: How often a statement that finds the file locked is tried before each pause: what is in its way usually takes
+#: hundredths of a millisecond. The pauses, in seconds, double, and many processes are asleep while few write: if all
+#: kept trying, they would do little else.
 _TRIES_AT_ONCE = 8
-_PAUSE = 0.001
-_LONGEST_PAUSE = 0.01
+_PAUSE = 0.01
+_LONGEST_PAUSE = 0.05
 
 
 class Execute(Protocol):
-    """Execute a statement with its parameters."""
+    """Execute a statement with its parameters, whose rows are to be had until the next one is executed."""
 
     def __call__(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor: ...
 
@@ -56,6 +58,7 @@ class Database:
         self._timeout = 0.0  # for the check: a file that is locked is one that will do
         self._deadline = 0.0
         self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
         self._file: tuple[int, int] | None = None
         self._next_look = 0.0
         self.lock = Lock()
@@ -82,7 +85,7 @@ class Database:
         :raises StorageError: there and in the block, where the file cannot be used or others do not let go of it
         """
         now = time.monotonic()
-        if not (self.lock.acquire(blocking=False) or self.lock.acquire(timeout=self._timeout)):
+        if not self.lock.acquire(True, self._timeout):
             raise StorageError(f'{self._path}: another thread kept it for {self._timeout:g} s')
         self._deadline = now + self._timeout
         if now >= self._next_look:
@@ -98,8 +101,10 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.drop()
+        if error is None:
+            self.lock.release()
+            return
+        self.drop()
         self.lock.release()
         if isinstance(error, (sqlite3.Error, OSError)):
             raise StorageError(f'{self._path}: {error}') from error
@@ -112,7 +117,7 @@ class Database:
     def drop(self) -> None:
         """Close the connection, the lock being held."""
         self._next_look = 0.0
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             connection.close()
 
@@ -122,20 +127,25 @@ class Database:
         SQLite would wait by itself, but it passes one process among many over for seconds, and knows no end that
         several statements have in common.
         """
-        tries = 0
+        tries, pause = 0, _PAUSE
         while True:
             try:
-                return self._connection.execute(statement, parameters)  # type: ignore[union-attr]
+                return self._cursor.execute(statement, parameters)  # type: ignore[union-attr]
             except sqlite3.OperationalError as error:
                 if not _is_locked(error) or time.monotonic() >= self._deadline:
                     raise
             tries += 1
-            time.sleep(min(max(0, tries - _TRIES_AT_ONCE) * _PAUSE, _LONGEST_PAUSE))
+            if tries % _TRIES_AT_ONCE == 0:
+                time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (chance, not a secret)
+                pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _open(self) -> None:
         self.drop()
         self._make()
         self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        self._cursor = self._connection.cursor()
+        # A change writes whole pages: one of this size holds a few tasks. It counts for a file that is new.
+        self._execute('PRAGMA page_size = 2048')
         (mode,) = self._execute('PRAGMA journal_mode = WAL').fetchone()
         if mode != 'wal':
             raise OSError(f'SQLite cannot keep a write-ahead log on this file system, only work in {mode} mode')

@@ -41,6 +41,8 @@ class Kind:
     generic: bool = True
     #: What has expired, a server knows by its own clock.
     server_clock: bool = False
+    #: It knows that by the time of day, which may be put back or forward.
+    time_of_day: bool = True
     #: How many tasks may come and go in a test of growth.
     many: int = 10000
 
@@ -58,13 +60,13 @@ WORKERS = 4
 LEAVES_SOCKETS = pytest.mark.filterwarnings('ignore:unclosed <socket:ResourceWarning')
 
 KINDS = [
-    Kind('memory', processes=False, kills=False),
+    Kind('memory', processes=False, kills=False, generic=False, time_of_day=False),
     Kind('file', many=1000),
     Kind('dbm', kills=False, many=200),
     Kind('ext:database', many=300),
     Kind('ext:memcached', many=2000, marks=(LEAVES_SOCKETS,)),
     Kind('sqlite', generic=False, many=2000),
-    Kind('ext:redis', generic=False, server_clock=True, many=1000),
+    Kind('ext:redis', generic=False, server_clock=True, time_of_day=False, many=1000),
 ]
 
 

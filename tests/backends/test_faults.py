@@ -257,7 +257,6 @@ def test_a_redis_that_hangs_or_is_gone(private_redis):
 
 @pytest.mark.promises('generic')
 def test_a_thread_that_is_held_up_in_the_middle_of_a_change(region, monkeypatch):
-    """The region type `memory` has no other processes to wait for, but threads."""
     region.use(timeout=0.3)
     inside, go_on = Event(), Event()
     put = beaker._Bucket.put

@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from threading import Thread, Timer
 from types import SimpleNamespace
@@ -385,6 +386,20 @@ def test_a_killed_writer_has_changed_all_or_nothing(open_storage, forked, file, 
         storage.update(ids[0], {'status': '"running"'}, 60)
         assert time.monotonic() - start < 1
     assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+
+def test_eight_processes_that_keep_writing_all_get_their_turn(use, forked):
+    """None is passed over for as long as the timeout."""
+    use()
+
+    def child(number):
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            set_progress_status(f'job {number}', message=str(end))
+
+    with ExitStack() as stack:
+        processes = [stack.enter_context(forked(partial(child, number))) for number in range(8)]
+        assert [process.exit_status() for process in processes] == [0] * 8
 
 
 class TestLocked:

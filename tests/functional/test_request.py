@@ -1,11 +1,15 @@
 """`request.progress`: starting tasks, and asking them to stop."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from pyramid.csrf import CookieCSRFStoragePolicy
+from pyramid.request import Request, apply_request_extensions
 from pyramid.response import Response
+from pyramid.scripting import prepare
 from pyramid.session import SignedCookieSessionFactory
 from pyramid.threadlocal import get_current_registry, get_current_request
 
@@ -51,6 +55,40 @@ def app_with(make_app, with_policy):
         return make_app(configure, **settings)
 
     return make
+
+
+class TestOneOfARequest:
+    """However the request was made, it is made once, at first use."""
+
+    def test_in_a_view(self, app_with):
+        def view(request):
+            return Response(json_body=[request.progress is request.progress, request.progress.request is request])
+
+        assert app_with(view).get('/work').json == [True, True]
+
+    @pytest.mark.parametrize('bring_up', [apply_request_extensions, lambda request: prepare(request)['closer']()])
+    def test_in_a_script(self, make_app, bring_up):
+        request = Request.blank('/')
+        request.registry = make_app().app.registry
+        bring_up(request)
+        assert request.progress is request.progress
+        assert request.progress.request is request
+
+    def test_a_request_that_does_not_use_it_goes_with_its_last_user(self, app_with):
+        """What it brought along, an upload perhaps, does not stay until somebody collects garbage."""
+        requests = []
+
+        def view(request):
+            requests.append(weakref.ref(request))
+            return Response('')
+
+        app = app_with(view)
+        gc.disable()
+        try:
+            app.get('/work')
+            assert requests[0]() is None
+        finally:
+            gc.enable()
 
 
 class TestStart:

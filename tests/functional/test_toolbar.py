@@ -42,7 +42,7 @@ def test_it_shows_tasks_and_regions(panel):
     text = panel()
     assert '&lt;b&gt;Import&lt;/b&gt;' in text
     assert '<b>Import' not in text
-    for word in ('mary', 'Done', 'BeakerStorage', 'persistent', 'memory'):
+    for word in ('mary', 'Done', 'MemoryStorage', 'persistent', 'memory'):
         assert word in text
     assert get_running_tasks() == {'a'}  # it only looks
 
