@@ -11,7 +11,7 @@ from .place import Place
 from .table import HEAD, line, save
 
 #: In the order of the table; each has a module with its figures.
-SUBJECTS = ('redis', 'sqlite', 'memory', 'file', 'view', 'scale', 'processes', 'loop')
+SUBJECTS = ('redis', 'sqlite', 'memory', 'file', 'view', 'scale', 'processes', 'loop', 'browser')
 
 #: Where the figures of all subjects are saved.
 RESULTS = Path(__file__).with_name('results.json')

@@ -98,21 +98,21 @@ def form(page, url):
     errors = []
     page.on('pageerror', lambda error: errors.append(str(error)))
     page.on('console', lambda message: errors.append(message.text) if message.type == 'error' else None)
-    page.add_init_script(RECORD)
-    page.goto(url)
+    page.add_init_script(RECORD + SEND)
+    page.goto(url, wait_until='networkidle')
     yield page
     assert errors == []
 
 
-def send(page, *names, button='Send', delay=0):
-    """Fill the form in and press a button, after so many ms; with several names, again after as many."""
-    page.evaluate(
-        """([names, button, delay]) => names.forEach((name, i) => setTimeout(() => {
-            document.querySelector('[name=name]').value = name;
-            Array.from(document.querySelectorAll('button')).find(({ textContent }) => textContent === button).click();
-        }, (i + 1) * delay))""",
-        [names or ['Mary'], button, delay],
-    )
+#: Fills the form in and presses a button.
+SEND = """window.send = (name, button) => {
+    document.querySelector('[name=name]').value = name;
+    Array.from(document.querySelectorAll('button')).find(({ textContent }) => textContent === button).click();
+};"""
+
+
+def send(page, name='Mary', button='Send'):
+    page.evaluate('([name, button]) => void setTimeout(() => send(name, button))', [name, button])
 
 
 def expect_bar(page, label):
@@ -140,7 +140,7 @@ def expect_answer(page):
 @pytest.mark.parametrize('way', [WRITTEN, BY_METHOD])
 def test_a_bar_shows_while_the_browser_waits(application, form, url, way):
     application.form = way
-    form.goto(url)
+    form.goto(url, wait_until='networkidle')
     assert form.locator('pyramid-progress').count() == (way is BY_METHOD)
     expect_no_bar(form)
     send(form)
@@ -186,8 +186,8 @@ def test_back_to_the_form_as_it_was_left(launch, url):
     """In a browser that keeps pages as they were, as those of visitors do."""
     browser = launch(ignore_default_args=['--disable-back-forward-cache'])
     page = browser.new_page()
-    page.add_init_script(RECORD)
-    page.goto(url)
+    page.add_init_script(RECORD + SEND)
+    page.goto(url, wait_until='networkidle')
     page.evaluate('window.isSame = true')
     send(page)
     expect_answer(page)
@@ -203,8 +203,14 @@ def test_back_to_the_form_as_it_was_left(launch, url):
 
 
 def test_sent_twice_the_second_counts(application, form):
-    application.steps = 20
-    send(form, 'Mary', 'Ann', delay=1200)
+    application.steps = 40
+    form.evaluate("""() => {
+        const values = new Set();
+        addEventListener('progress:update', ({ target }) => {
+            if (values.add(target.querySelector('progress').value).size === 3) setTimeout(() => send('Ann', 'Send'));
+        });
+    }""")
+    send(form)
     expect_answer(form)
     first, second = expect_bar(form, 'Sending Mary'), expect_bar(form, 'Sending Ann')
     assert [(post['name'], post['progress_id']) for post in application.posts] == [('Mary', first), ('Ann', second)]
@@ -247,10 +253,11 @@ def test_a_form_that_comes_later(form):
 
 def test_the_first_form_of_a_page_may_come_later(application, form, url):
     application.form = ('method="post"', '')
-    form.goto(url)
+    form.goto(url, wait_until='networkidle')
     form.evaluate("document.forms[0].setAttribute('data-progress', '')")
     form.get_by_label('Name').focus()
-    send(form, delay=300)
+    form.wait_for_timeout(500)
+    send(form)
     expect_answer(form)
     expect_bar(form, 'Sending Mary')
 
@@ -259,7 +266,7 @@ def test_the_first_form_of_a_page_may_come_later(application, form, url):
 def test_without_script(application, browser, url, way):
     application.form = way
     page = browser.new_context(java_script_enabled=False).new_page()
-    page.goto(url)
+    page.goto(url, wait_until='networkidle')
     assert not page.locator('pyramid-progress').is_visible()
     page.get_by_label('Name').fill('Mary')
     page.get_by_role('button', name='Send').click()

@@ -68,7 +68,7 @@ test('a status URL may have a query of its own', async () => {
   const stage = new Stage(undefined, 'http://localhost/status?tenant=1');
   stage.watch('a b&c');
   await stage.clock.advance(0);
-  assert.equal(stage.requests[0].url, 'http://localhost/status?tenant=1&progress_id=a+b%26c');
+  assert.equal(stage.requests[0].url, 'http://localhost/status?tenant=1&progress_id=a%20b%26c');
 });
 
 // When it asks
@@ -412,7 +412,7 @@ for (const [what, answer, state] of [
 }
 
 test('what is no id is not asked for, and does not take the others along', async () => {
-  const bad = ['', 'a\nb', '\x7f', 'x'.repeat(256)];
+  const bad = ['', 'a\nb', '\x7f', 'x'.repeat(256), '\ud800'];
   const good = ['ü'.repeat(255), '😀'.repeat(255), ' ', '../a'];
   const stage = new Stage((asked) => all(asked, RUNNING));
   const watches = [...bad, ...good].map((id) => stage.watch(id));
