@@ -39,5 +39,8 @@ def main(global_config: dict[str, str], **settings: Any) -> Any:
         config.add_route('sample', '/sample.csv')
         config.add_route('census', '/census')
         config.add_route('task', '/tasks/{task_id}')
+        config.add_route('states', '/states')
+        # Below the add-on's own, so that what leaves out the polls of bars, such as the toolbar, leaves out these.
+        config.add_route('states_status', '/progress_status/{server}')
         config.scan(ignore='.worker')  # which needs Celery
         return config.make_wsgi_app()

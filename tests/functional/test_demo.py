@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import sqlite3
 import time
@@ -15,7 +16,9 @@ from pyramid_progress import TaskCancelled, configure, get_progress_status, star
 from pyramid_progress.demo import main
 from pyramid_progress.demo.census import take_census
 from pyramid_progress.demo.csv_import import import_csv
+from pyramid_progress.demo.states import CONTENTS, STATES
 from pyramid_progress.demo.unicode_sample import FILE_NAME
+from pyramid_progress.words import PAGE
 
 HOSTILE = '<img src=x onerror=alert(1)>'
 
@@ -58,11 +61,15 @@ def upload(visitor, content, name='animals.csv', status=303):
 
 def ended(visitor, started):
     """Wait for the end of the task that a form started; return its page."""
-    url = '/tasks/' + started.location.rpartition('#task-')[2]
+    task_id = started.location.rpartition('#task-')[2]
+    url = f'/tasks/{task_id}'
     deadline = time.monotonic() + 10
     while True:
         page = visitor.get(url)
-        if page.html.select('.outcome, pyramid-progress:is([state=failed], [state=cancelled])'):
+        # The outcome is there a moment before the end is told.
+        answer = visitor.get('/progress_status', {'progress_id': task_id}, {'Accept': 'application/json'}, status='*')
+        outcome = page.html.select('.outcome, pyramid-progress:is([state=failed], [state=cancelled])')
+        if outcome and answer.json.get('status') not in ('pending', 'running'):
             return page
         assert time.monotonic() < deadline, f'{url} did not end'
         time.sleep(0.02)
@@ -353,3 +360,53 @@ def test_strange_url(visitor, path, status):
 def test_strange_form(visitor, content_type, body):
     visitor.get('/')
     visitor.request('/import', method='POST', content_type=content_type, body=body, status=400)
+
+
+def bars_of(page):
+    return {bar['progress-id']: bar for bar in page.html.select('pyramid-progress')}
+
+
+def test_every_state_is_on_a_page(visitor):
+    page = visitor.get('/').click(href='/states')
+    bars = bars_of(page)
+    assert [example.title for example in STATES] == list(PAGE)[: len(STATES)], 'all that the widget knows'
+    assert list(bars) == [example.id for example in (*STATES, *CONTENTS)]
+    # What only answers tell a browser is still something else when the page is drawn.
+    later = dict.fromkeys(['lost', 'trouble', 'signed-out', 'forbidden'], 'running') | {'unknown': 'waiting'}
+    assert {name: bars[name]['state'] for name in PAGE if name in bars} == {
+        example.title: later.get(example.title, example.title) for example in STATES
+    }
+
+
+@pytest.mark.parametrize(
+    ('query', 'direction', 'theme'),
+    [
+        ('', None, None),
+        ('?dir=rtl&theme=dark', 'rtl', ['dark']),
+        ('?theme=light', None, ['light']),
+        ('?dir=ltr&theme=%22%3E', None, None),
+    ],
+)
+def test_page_of_states_in_other_looks(visitor, query, direction, theme):
+    root = visitor.get(f'/states{query}').html.html
+    assert (root.get('dir'), root.get('class')) == (direction, theme)
+
+
+def test_servers_of_the_page_of_states(visitor):
+    page = visitor.get('/states')
+    bars = bars_of(page)
+
+    def ask(*progress_ids, status=200):
+        (src,) = {bars[progress_id]['src'] for progress_id in progress_ids}
+        return visitor.get(src, [('progress_id', progress_id) for progress_id in progress_ids], status=status)
+
+    assert ask('failed').json == json.loads(bars['failed']['status'])
+    assert ask('running', 'stalled').json == {
+        progress_id: json.loads(bars[progress_id]['status']) for progress_id in ('running', 'stalled')
+    }
+    assert ask('lost', 'unknown').json == {'lost': {'status': 'unknown'}, 'unknown': {'status': 'unknown'}}
+    assert ask('trouble', status=503).headers['Retry-After'] == '30'
+    ask('signed-out', status=401)
+    ask('forbidden', status=403)
+    visitor.get(bars['failed']['src'], status=400)
+    visitor.get('/progress_status/nobody', {'progress_id': 'failed'}, status=404)

@@ -1,0 +1,222 @@
+"""The pages of the demo, for everybody: what axe finds, and what only a look at the layout tells."""
+
+import re
+import threading
+import zlib
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from pyramid_progress import configure
+from pyramid_progress.demo import jobs, main
+from pyramid_progress.demo.states import CONTENTS, STATES
+
+from .wsgi import STRICT, serving
+
+#: What Playwright's `emulate_media` takes.
+PLAIN = {'color_scheme': 'light', 'forced_colors': 'none', 'reduced_motion': 'no-preference', 'media': 'screen'}
+
+#: Of a window, in CSS pixels: one of 1280 by 1024 at a zoom of 400 %, and one without.
+NARROW = {'width': 320, 'height': 256}
+WIDE = {'width': 1280, 'height': 1024}
+
+
+@pytest.fixture(scope='module')
+def settings(tmp_path_factory):
+    return {
+        'cache.regions': 'default, persistent',
+        'cache.type': 'memory',
+        'demo.secret': 'a secret of nobody',
+        'demo.data_dir': str(tmp_path_factory.mktemp('demo')),
+        'demo.max_upload': '1000000',
+    }
+
+
+@pytest.fixture(scope='module')
+def demo(settings):
+    with serving(strictly(main({}, **settings))) as url:
+        yield url
+
+
+def strictly(application):
+    """Return a WSGI application whose content security policy is a strict one."""
+
+    def strict(environ, start_response):
+        def start(status, headers, exc_info=None):
+            others = [(name, value) for name, value in headers if name != 'Content-Security-Policy']
+            return start_response(status, [*others, ('Content-Security-Policy', STRICT)], exc_info)
+
+        return application(environ, start)
+
+    return strict
+
+
+@pytest.fixture
+def url(demo, settings):
+    configure(settings)
+    return demo
+
+
+@pytest.fixture(params=['ltr', 'rtl'])
+def states(url, page, request):
+    """The page of all states, each of them reached, under a strict content security policy."""
+    complaints = []
+    page.on('console', lambda message: complaints.append(message.text) if message.type == 'error' else None)
+    page.goto(f'{url}/states?dir={request.param}')
+    assert page.evaluate('getComputedStyle(document.body).direction') == request.param
+    for example in STATES:
+        page.locator(f'#{example.id} pyramid-progress[state={example.title}]').wait_for()
+    page.locator('#moving .pp-pace').get_by_text('per second').wait_for()
+    assert [text for text in complaints if not text.startswith('Failed to load resource')] == []
+    return page
+
+
+@pytest.fixture
+def busy(url, page, monkeypatch):
+    """The index, with two tasks that run until the test is over."""
+    over = threading.Event()
+
+    def work(task, *args):
+        task.length, task.message = 10, 'Row 4'
+        task.advance(4)
+        over.wait(60)
+
+    for job in ('import_file', 'count_code'):
+        monkeypatch.setattr(jobs, job, work)
+    page.goto(url)
+    for button in ('Import the sample', 'Count'):
+        page.get_by_role('button', name=button).click()
+    page.wait_for_function('() => document.querySelectorAll(\'progress[value="40"]\').length === 2')
+    yield page
+    over.set()
+
+
+def violations(page, *exceptions, **media):
+    """Return what axe finds in a page, by all of its rules with these exceptions, in windows of two widths."""
+    page.emulate_media(**PLAIN | media)
+    axe = Axe()
+    page.evaluate(axe.axe_script)
+    rules = set(page.evaluate('axe.getRules().map(({ ruleId }) => ruleId)'))
+    assert rules > set(exceptions)
+    options = {'resultTypes': ['violations'], 'runOnly': {'type': 'rule', 'values': sorted(rules - set(exceptions))}}
+    found = {}
+    for size in (NARROW, WIDE):
+        page.set_viewport_size(size)
+        for violation in axe.run(page, options=options).response['violations']:
+            found[violation['id'], size['width']] = [node['html'][:300] for node in violation['nodes']]
+    return found
+
+
+def test_axe_finds_nothing_in_any_state(states):
+    for media in (
+        {'color_scheme': 'light'},
+        {'color_scheme': 'dark'},
+        {'color_scheme': 'light', 'forced_colors': 'active'},
+        {'color_scheme': 'dark', 'forced_colors': 'active'},
+        {'reduced_motion': 'reduce'},
+    ):
+        assert violations(states, **media) == {}, media
+
+
+def test_a_reader_hears_what_each_bar_is_and_how_far(states):
+    """What axe asks of elements with the role of a progress bar, but not of native ones."""
+    nodes = states.context.new_cdp_session(states).send('Accessibility.getFullAXTree')['nodes']
+    bars = [node for node in nodes if not node['ignored'] and node['role']['value'] == 'progressbar']
+    assert len(bars) == len(STATES) + len(CONTENTS)
+    for bar in bars:
+        assert bar['name']['value'], bar
+    texts = states.locator('progress').evaluate_all("(bars) => bars.map((bar) => bar.getAttribute('aria-valuetext'))")
+    assert all(texts), texts
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_axe_finds_nothing_while_work_goes_on(busy, url, scheme):
+    assert violations(busy, color_scheme=scheme) == {}
+    busy.goto(f'{url}/progress_tasks')
+    busy.locator('pyramid-progress').nth(1).wait_for()
+    # Of WCAG's highest level, which the browser's own buttons do not reach in dark; the add-on's page has no others.
+    assert violations(busy, 'color-contrast-enhanced', color_scheme=scheme) == {}
+
+
+def boxes_in_the_way(page):
+    """Return the parts of bars that stick out of their bar, and the pairs of texts that lie on each other."""
+    return page.evaluate("""() => {
+        const sees = (box) => box.width > 1 && box.height > 1;
+        const inside = (box, outer) => box.left >= outer.left - 1 && box.right <= outer.right + 1
+            && box.top >= outer.top - 1 && box.bottom <= outer.bottom + 1;
+        const meet = (box, other) => box.left < other.right - 1 && other.left < box.right - 1
+            && box.top < other.bottom - 1 && other.top < box.bottom - 1;
+        const found = [];
+        for (const bar of document.querySelectorAll('pyramid-progress')) {
+            const parts = [...bar.querySelectorAll('progress, button, span:not(.pp-line, .pp-live), a')]
+                .map((part) => [part.className || part.localName, part.getBoundingClientRect()])
+                .filter(([, box]) => sees(box));
+            for (const [name, box] of parts) {
+                if (!inside(box, bar.getBoundingClientRect())) found.push(`${bar.progressId}: ${name} sticks out`);
+                for (const [other, its] of parts)
+                    if (name < other && meet(box, its)) found.push(`${bar.progressId}: ${name} on ${other}`);
+            }
+            for (const node of [bar, ...bar.querySelectorAll('*:not(.pp-live)')])
+                if (node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== 'inline')
+                    found.push(`${bar.progressId}: ${node.className || node.localName} is cut off`);
+        }
+        return found;
+    }""")
+
+
+def scrolls_sideways(page):
+    """Tell whether a page is wider than its window."""
+    return page.evaluate('document.documentElement.scrollWidth > innerWidth')
+
+
+def test_nothing_scrolls_sideways_at_400_percent(states):
+    """WCAG 1.4.10, Reflow."""
+    states.set_viewport_size(NARROW)
+    assert not scrolls_sideways(states)
+    assert boxes_in_the_way(states) == []
+
+
+def test_nothing_scrolls_sideways_while_work_goes_on(busy, url):
+    busy.set_viewport_size(NARROW)
+    for address in (url, f'{url}/progress_tasks'):
+        busy.goto(address)
+        busy.locator('pyramid-progress').nth(1).wait_for()
+        assert not scrolls_sideways(busy), address
+        assert boxes_in_the_way(busy) == [], address
+
+
+@pytest.mark.parametrize('size', [NARROW, WIDE], ids=['narrow', 'wide'])
+def test_wider_spacing_of_text_loses_nothing(states, size):
+    """WCAG 1.4.12, Text Spacing."""
+    # As a visitor's own style sheet would; the page's security policy takes none from a page's markup.
+    states.evaluate("""() => {
+        const sheet = new CSSStyleSheet();
+        sheet.replaceSync(`* { line-height: 1.5 !important; letter-spacing: 0.12em !important;
+            word-spacing: 0.16em !important; } p { margin-bottom: 2em !important; }`);
+        document.adoptedStyleSheets.push(sheet);
+    }""")
+    states.set_viewport_size(size)
+    assert states.locator('.pp-state').first.evaluate('node => getComputedStyle(node).letterSpacing') != 'normal'
+    assert not scrolls_sideways(states)
+    assert boxes_in_the_way(states) == []
+
+
+def test_print_shows_how_far_it_is(states):
+    """On paper, where browsers leave out backgrounds unless a page insists."""
+    states.emulate_media(**PLAIN | {'media': 'print'})
+    assert states.locator('#running .pp-amount').is_visible()
+    fills = states.evaluate("""() => Array.from(document.querySelectorAll(':is(#running, #failed) progress'), (bar) => {
+        const context = document.createElement('canvas').getContext('2d');
+        context.fillStyle = getComputedStyle(bar).getPropertyValue('--pp-fill');
+        return context.fillStyle;
+    })""")
+    assert len(set(fills)) == 2
+    assert set(fills) <= colours(states.pdf(print_background=False))
+
+
+def colours(pdf):
+    """Return the colours that something is filled with in a PDF file, as HTML writes them."""
+    streams = re.findall(rb'stream\r?\n(.*?)\r?\nendstream', pdf, re.DOTALL)
+    texts = [zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b'\x78']
+    found = re.findall(rb'([\d.]+) ([\d.]+) ([\d.]+) rg\b', b'\n'.join(texts))
+    return {'#' + ''.join(f'{round(float(part) * 255):02x}' for part in colour) for colour in found}
