@@ -129,12 +129,13 @@ def _world() -> Iterator[tuple[Any, _Server]]:
         yield browser, server
 
 
-def _open(browser: Any, server: _Server, names: list[str]) -> tuple[Any, list[float]]:
+def _open(browser: Any, server: _Server, names: list[str], *, is_recorded: bool = False) -> tuple[Any, list[float]]:
     """Open a page with the bars of some tasks; return it, and a list that gets the times of its requests."""
     page = browser.new_context().new_page()
+    if is_recorded:
+        page.add_init_script(_RECORD)
     asked: list[float] = []
     page.on('request', lambda request: asked.append(time.time()) if '/progress_status' in request.url else None)
-    page.add_init_script(_RECORD)
     page.goto(f'{server.url}/page?' + '&'.join(f'id={name}' for name in names))
     return page, asked
 
@@ -147,7 +148,7 @@ def _minute(place: Place) -> list[Run]:
         for number in range(_PAGES):
             name = f'minute-{number}'
             server.start({name: MINUTE})
-            pages[name] = _open(browser, server, [name])
+            pages[name] = _open(browser, server, [name], is_recorded=True)
         times = server.times()
         runs = []
         for name, (page, asked) in pages.items():

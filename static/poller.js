@@ -55,6 +55,7 @@ function stateOf(status) {
 export class Watch {
   #listener;
   #interval;
+  #told;
   #misses = 0;
   /** @type {number | undefined} */
   #unknownSince;
@@ -74,6 +75,7 @@ export class Watch {
     this.max = max;
     this.patience = patience;
     this.#interval = min;
+    this.#told = JSON.stringify([this.state, status, true]);
   }
 
   get known() {
@@ -107,9 +109,12 @@ export class Watch {
 
   /** @param {State} state @param {Status} [status] @param {Estimate} [estimate] */
   become(state, status = this.status, estimate) {
-    const same = state === this.state && !estimate === !this.estimate;
-    if (this.over || (same && JSON.stringify(status) === JSON.stringify(this.status))) return;
-    Object.assign(this, { state, status, estimate });
+    const told = JSON.stringify([state, status, !estimate]);
+    if (this.over || told === this.#told) return;
+    this.#told = told;
+    this.state = state;
+    this.status = status;
+    this.estimate = estimate;
     // One that throws disturbs nobody.
     queueMicrotask(() => this.#listener(this));
   }
@@ -126,7 +131,7 @@ export class Watch {
   #measure({ current, length }, now) {
     const last = this.#samples.at(-1)?.current ?? -Infinity;
     if (typeof current !== 'number' || current < last) this.#samples = [];
-    else if (current > last) this.#samples = [...this.#samples, { at: now, current }].slice(-SAMPLES);
+    else if (current > last && this.#samples.push({ at: now, current }) > SAMPLES) this.#samples.shift();
     this.#length = typeof length === 'number' ? length : NaN;
     const rate = this.#rate(now);
     const pace = this.#length / rate / POLLS_PER_TASK;

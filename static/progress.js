@@ -25,7 +25,7 @@ const formats = {};
 /** @param {number} value @param {Intl.NumberFormatOptions} options @param {string} [lang] @returns {string} */
 function format(value, options, lang) {
   try {
-    return (formats[`${Object.values(options)} ${lang}`] ??= new Intl.NumberFormat(lang, options)).format(value);
+    return (formats[`${options.unit ?? options.style} ${lang}`] ??= new Intl.NumberFormat(lang, options)).format(value);
   } catch {
     return format(value, options); // there is no such language
   }
@@ -234,7 +234,7 @@ export class PyramidProgressElement extends HTMLElement {
       rate && left < Infinity ? fill(words.left, time(left, language)) : '',
       // Nobody counts parts of units, as stages have them.
       rate && Number.isInteger(this.status.current)
-        ? fill(words.rate, format(rate * 1000, { maximumSignificantDigits: 2 }, language))
+        ? fill(words.rate, format(Number((rate * 1000).toPrecision(2)), {}, language))
         : '',
     );
   }
