@@ -5,7 +5,8 @@ import './progress.js';
 /** Seconds that an upload may take before the work starts. */
 const PATIENCE = 3600;
 
-const FORM = 'form:is([data-progress], :has(.pp-form))';
+const BAR = '.pp-form';
+const FORM = `form:is([data-progress], :has(${BAR}))`;
 
 /** 128 random bits, as `new_progress_id()` makes them. */
 function newProgressId() {
@@ -21,9 +22,10 @@ function send({ target, submitter, defaultPrevented }) {
   const id = newProgressId();
   // Not as a field: to a form that has one more, browsers give nothing back of what was filled in.
   target.addEventListener('formdata', ({ formData }) => formData.set('progress_id', id), { once: true });
-  let bar = target.querySelector('pyramid-progress');
+  let bar = target.querySelector(BAR);
   if (!bar) {
     bar = document.createElement('pyramid-progress');
+    bar.className = 'pp-form';
     target.append(bar);
   }
   if (!bar.hasAttribute('patience')) bar.setAttribute('patience', `${PATIENCE}`);
@@ -35,7 +37,7 @@ function send({ target, submitter, defaultPrevented }) {
 /** A page that the back button brings back, as it was left, waits for nothing. @param {PageTransitionEvent} event */
 function comeBack({ persisted }) {
   if (!persisted) return;
-  for (const bar of document.querySelectorAll(`${FORM} pyramid-progress`)) {
+  for (const bar of document.querySelectorAll(BAR)) {
     bar.removeAttribute('progress-id');
     bar.setAttribute('hidden', '');
   }

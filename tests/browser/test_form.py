@@ -273,3 +273,16 @@ def test_without_script(application, browser, url, way):
     expect_answer(page)
     assert application.posts == [{'name': 'Mary', 'button': 'save'}]
     page.context.close()
+
+
+def test_another_bar_in_the_form_goes_on(application, form):
+    form.evaluate("""() => {
+        const bar = document.createElement('pyramid-progress');
+        bar.progressId = 'another';
+        document.forms[0].prepend(bar);
+    }""")
+    application.is_download = True
+    send(form)
+    form.wait_for_selector('.pp-form[state=finished]')
+    expect_bar(form, 'Sending Mary')
+    assert form.locator('pyramid-progress[progress-id=another]').count() == 1
