@@ -1,5 +1,7 @@
 """What ``request.progress`` is."""
 
+import logging
+from functools import partial
 from typing import Any
 
 from pyramid.httpexceptions import HTTPBadRequest
@@ -14,11 +16,14 @@ from .views import posted_id
 from .workers import Work, Workers
 
 
+log = logging.getLogger(__name__)
+
+
 class Progress(Rendering):
     """Starts tasks for a request, and draws their bars."""
 
-    #: Whether a task of this request has the id that was posted.
-    _is_used = False
+    #: The id that was posted, once a task of this request has it.
+    _used_id: str | None = None
 
     def start(self, label: Any, *, length: float | None = None, tags: Any = None, cancellable: bool = True) -> Task:
         """Start a task of this request's user, as :func:`pyramid_progress.start_task` does.
@@ -34,7 +39,11 @@ class Progress(Rendering):
         :raises TypeError: for a value that JSON does not know, naming the argument
         :raises ValueError: for NaN and infinities
         """
-        return self._open('running', label, length=length, tags=tags, cancellable=cancellable)
+        task = self._open('running', label, length=length, tags=tags, cancellable=cancellable)
+        if task.id == self._used_id:
+            # The page with the bar of the form is gone when the work is done: it is the answer that tells of the end.
+            self.request.add_finished_callback(partial(_take, task.id))
+        return task
 
     def submit(
         self,
@@ -67,13 +76,22 @@ class Progress(Rendering):
         options['owner'] = None if userid is None else str(userid)
         try:
             progress_id = posted_id(self.request)
-            if progress_id and not self._is_used and not _is_running(progress_id):
+            if progress_id and not self._used_id and not _is_running(progress_id):
                 task = open_task(status, label, progress_id=progress_id, **options)
-                self._is_used = True
+                self._used_id = progress_id
                 return task
         except (HTTPBadRequest, ValueError):
             pass  # it cannot be read, cannot be an id, or is another owner's
         return open_task(status, label, **options)
+
+
+def _take(progress_id: str, request: Any) -> None:
+    """Take a task off the list, if it has finished."""
+    storage, _, settings = store()
+    try:
+        storage.take(progress_id, settings.linger)
+    except StorageError:
+        log.warning('A task that has finished stays on the list until it expires', exc_info=True)
 
 
 def _is_running(progress_id: str) -> bool:

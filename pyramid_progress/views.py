@@ -70,7 +70,8 @@ def tasks(request: Any) -> dict[str, Any]:
 
 def tasks_page(request: Any) -> dict[str, Any]:
     """Return what the page of tasks shows, apart from its macro."""
-    return {'title': localizer_of(request).translate(TASKS_TITLE)}
+    localizer = localizer_of(request)
+    return {'title': localizer.translate(TASKS_TITLE), 'lang': localizer.locale_name.replace('_', '-')}
 
 
 def cancel(request: Any) -> Any:

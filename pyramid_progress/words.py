@@ -1,4 +1,4 @@
-"""All that the add-on says to visitors: messages of the domain ``pyramid_progress``, with catalogues in ``locale/``.
+"""All that the widget says to visitors: messages of the domain ``pyramid_progress``, with catalogues in ``locale/``.
 
 An application adds a language with a catalogue of its own for this domain; where it says things in other words, it
 registers that with ``config.add_translation_dirs('myapp:locale', override=True)``.
@@ -60,12 +60,13 @@ MESSAGES = {message.interpolate(): message for message in (UNEXPECTED, INTERRUPT
 
 
 def localizer_of(request: Any) -> Any:
-    """Return the localizer of a request; that of the default locale where the request cannot be read.
+    """Return the localizer of a request; that of the default locale where the request names none that can be one.
 
-    Pyramid's locale negotiator looks into the query string, and raises where that is not UTF-8.
+    Pyramid's locale negotiator looks into the query string, and raises where that is not UTF-8; a localizer looks for
+    files of the locale's name.
     """
     try:
         return request.localizer
-    except UnicodeDecodeError:
+    except ValueError:
         directories = request.registry.queryUtility(ITranslationDirectories, default=[])
         return make_localizer(request.registry.settings['pyramid.default_locale_name'], directories)

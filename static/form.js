@@ -3,10 +3,16 @@
 import './progress.js';
 
 /** Seconds that an upload may take before the work starts. */
-const PATIENCE = 3600;
+const PATIENCE = 600;
 
 const BAR = '.pp-form';
 const FORM = `form:is([data-progress], :has(${BAR}))`;
+
+// A form's own are hidden by fields of the same name.
+const { append, getAttribute, matches, querySelector } = Element.prototype;
+
+/** What is being sent. @type {{ form: HTMLFormElement, id: string } | undefined} */
+let sending;
 
 /** 128 random bits, as `new_progress_id()` makes them. */
 function newProgressId() {
@@ -14,23 +20,33 @@ function newProgressId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Gives a POST its id, and shows the bar of that; the browser sends it as it always does. @param {SubmitEvent} event */
-function send({ target, submitter, defaultPrevented }) {
-  if (defaultPrevented || !(target instanceof HTMLFormElement) || !target.matches(FORM)) return;
-  const method = submitter?.getAttribute('formmethod') ?? target.getAttribute('method');
+/** Gives a POST an id, if it is sent indeed, as the browser always does. @param {SubmitEvent} event */
+function submit({ target, submitter, defaultPrevented }) {
+  if (defaultPrevented || !(target instanceof HTMLFormElement) || !matches.call(target, FORM)) return;
+  const method = submitter?.getAttribute('formmethod') ?? getAttribute.call(target, 'method');
   if (method?.toLowerCase() !== 'post') return;
-  const id = newProgressId();
-  // Not as a field: to a form that has one more, browsers give nothing back of what was filled in.
-  target.addEventListener('formdata', ({ formData }) => formData.set('progress_id', id), { once: true });
-  let bar = target.querySelector(BAR);
+  sending = { form: target, id: newProgressId() };
+  setTimeout(() => (sending = undefined));
+}
+
+/**
+ * Adds the id, and shows its bar. It is no field: to a form that has one more, browsers give nothing back of what was
+ * filled in.
+ * @param {FormDataEvent} event
+ */
+function add({ target, formData }) {
+  if (!sending || sending.form !== target) return;
+  const { form, id } = sending;
+  formData.set('progress_id', id);
+  let bar = querySelector.call(form, BAR);
   if (!bar) {
     bar = document.createElement('pyramid-progress');
-    bar.className = 'pp-form';
-    target.append(bar);
+    bar.className = BAR.slice(1);
+    append.call(form, bar);
   }
   if (!bar.hasAttribute('patience')) bar.setAttribute('patience', `${PATIENCE}`);
-  bar.setAttribute('progress-id', id);
   bar.removeAttribute('hidden');
+  bar.setAttribute('progress-id', id);
   bar.scrollIntoView({ block: 'nearest' });
 }
 
@@ -43,6 +59,6 @@ function comeBack({ persisted }) {
   }
 }
 
-// At the window, last of all: what the page itself prevents is not sent.
-addEventListener('submit', send);
+addEventListener('submit', submit);
+addEventListener('formdata', add);
 addEventListener('pageshow', comeBack);

@@ -8,7 +8,7 @@ const OVER = ['finished', 'failed', 'cancelled', 'lost', 'unknown', 'signed-out'
 /** Status words that are states. */
 const WORDS = ['finished', 'failed', 'cancelled', 'stalled', 'cancelling'];
 const POLLS_PER_TASK = 37;
-/** Early guesses are rough: an interval grows by this factor at most. */
+/** Guesses are rough at first: an interval grows by this at most. */
 const TRUST = 1.5;
 /** Where nothing can be expected, by this one, up to this many ms. */
 const RISE = 1.15;
@@ -29,7 +29,7 @@ const GRACE = 100;
 /** Of so many bars one is always about to end: no poll comes early for it. */
 const CROWD = 10;
 /** Answers for all ids alike; a redirect has status 0. @type {Record<number, State>} */
-const REFUSALS = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden', 414: 'unknown' };
+const REFUSALS = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden' };
 /** With any other, the server refuses the whole request. */
 const AN_ID = /^[^\p{Cc}\p{Cs}]{1,255}$/u;
 
@@ -49,7 +49,7 @@ function stateOf(status) {
   return percentage(status) === undefined ? 'indeterminate' : 'running';
 }
 
-/** @typedef {{at: number, current: number}} Sample */
+/** @typedef {{at: number, current: number, length: unknown}} Sample */
 
 /** A bar's view of a task; nothing is forgotten while it is not polled. */
 export class Watch {
@@ -131,15 +131,16 @@ export class Watch {
   #measure({ current, length }, now) {
     const last = this.#samples.at(-1)?.current ?? -Infinity;
     if (typeof current !== 'number' || current < last) this.#samples = [];
-    else if (current > last && this.#samples.push({ at: now, current }) > SAMPLES) this.#samples.shift();
+    else if (current > last && this.#samples.push({ at: now, current, length }) > SAMPLES) this.#samples.shift();
     this.#length = typeof length === 'number' ? length : NaN;
     const rate = this.#rate(now);
     const pace = this.#length / rate / POLLS_PER_TASK;
-    this.#interval = Math.min(...(pace ? [pace, this.interval * TRUST] : [this.interval * RISE, CALM]));
-    // Where the later half belies the whole, nothing is promised.
+    this.#interval = Math.min(...(pace > 0 ? [pace, this.interval * TRUST] : [this.interval * RISE, CALM]));
+    // No promise where the later half belies the whole, or the length grows.
     const later = this.#samples.slice(this.#samples.length >> 1);
-    const steady = later.length > 2 && Math.abs(rateOf(later) / rate - 1) < STEADY;
-    return steady ? { rate, left: this.left(now) } : undefined;
+    const steady = Math.abs(rateOf(later) / rate - 1) < STEADY && later[0].length === length;
+    const left = this.left(now);
+    return steady && later.length > 2 && left > 0 ? { rate, left } : undefined;
   }
 
   /** NaN once it stands still for longer than it moved. @param {number} now */
@@ -213,7 +214,7 @@ export class ProgressPoller {
   #open() {
     document.addEventListener('visibilitychange', this.#turn);
     // The server forgets an end within a minute: a hidden tab hears of it from the others.
-    this.#channel = new BroadcastChannel(`pyramid-progress ${this.#url}`);
+    this.#channel = new BroadcastChannel(this.#url);
     this.#channel.onmessage = ({ data: [id, status] }) => {
       this.#tell([id], (watch) => watch.answer(status, performance.now()));
       this.#sweep();
@@ -291,7 +292,7 @@ export class ProgressPoller {
     const shortest = Math.min(...watches.map(({ interval, max }) => Math.min(interval * stretch, max)));
     const interval = shortest * (0.98 + Math.random() / 25);
     const pauses = watches.map((watch) => {
-      // A slow server has peace between two polls.
+      // A slow server has peace in between.
       const regular = Math.max(interval - (now - this.#sent), watch.min);
       const left = watch.left(now);
       // The longer it is overdue, the less it is worth to look for.

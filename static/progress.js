@@ -8,8 +8,6 @@ import { ProgressPoller, Watch, percentage } from './poller.js';
 
 /** Ms between two announcements to a screen reader (ARIA25). */
 const SILENCE = 10000;
-/** Ends with an event of their own. */
-const ENDS = ['finished', 'failed', 'cancelled'];
 /** A URL of the web; in a relative one, a path, query or fragment comes before any colon. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
 const PARTS = ['label', 'amount', 'line', 'state', 'message', 'pace', 'result', 'live'];
@@ -159,7 +157,7 @@ export class PyramidProgressElement extends HTMLElement {
     const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
     const headers = { Accept: 'application/json' };
     const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
-    if (response?.ok) this.#watch?.answer(await response.json(), performance.now());
+    if (response?.ok && !response.redirected) this.#watch?.answer(await response.json(), performance.now());
     // The answer tells why not; of an end (409), the next poll tells.
     else if (response && response.status !== 409) form.submit();
   };
@@ -187,8 +185,8 @@ export class PyramidProgressElement extends HTMLElement {
     this.#draw();
     const { state, status: detail } = watch;
     const events = ['update'];
-    if (ENDS.includes(state)) events.push(state);
-    else if (watch.over || state === 'trouble') events.push('error');
+    // What ends it has an event of its own.
+    if (watch.over || state === 'trouble') events.push(watch.known && state === detail.status ? state : 'error');
     for (const event of events) {
       this.dispatchEvent(new CustomEvent(`progress:${event}`, { bubbles: true, detail }));
     }
@@ -217,14 +215,15 @@ export class PyramidProgressElement extends HTMLElement {
     this.#write('amount', amount);
     this.#write('state', word);
     this.#write('pace', pace);
-    this.#write('message', text(status.message));
+    const message = text(status.message);
+    this.#write('message', message);
     const link = text(status.result?.url);
     const url = WEB_URL.test(link) ? link : '';
     this.#write('result', text(status.result?.text) || (url && text(words.result)));
     set(this.querySelector('.pp-result'), 'href', url || null);
     set(this.querySelector('.pp-cancel'), 'hidden', status.cancellable && !this.#watch?.over ? null : '');
     // An end that the server rendered is no news.
-    if (this.#poller) this.#say(join(name, amount, word, pace));
+    if (this.#poller) this.#say(join(name, amount, word, pace || message));
   }
 
   /** @param {string} [language] */
@@ -233,7 +232,7 @@ export class PyramidProgressElement extends HTMLElement {
     return join(
       rate && left < Infinity ? fill(words.left, time(left, language)) : '',
       // Nobody counts parts of units, as stages have them.
-      rate && Number.isInteger(this.status.current)
+      rate > 1e-5 && Number.isInteger(this.status.current)
         ? fill(words.rate, format(Number((rate * 1000).toPrecision(2)), {}, language))
         : '',
     );

@@ -48,7 +48,7 @@ export type State =
 export interface Estimate {
   /** Units of `length` per ms. */
   rate: number;
-  /** Ms until the end; negative if it is overdue, Infinity where there is no length. */
+  /** Ms until the end; Infinity where there is no length. */
   left: number;
 }
 
@@ -86,7 +86,7 @@ export interface Page {
   max?: number;
   /**
    * By state; `progress` names a bar without a label, `result` a link without a text; `left` and `rate`
-   * tell of the pace, with `${time}` or `${count}` in them.
+   * tell of the pace, with `{}` in the place of a time or a count.
    */
   words?: Record<string, string>;
 }

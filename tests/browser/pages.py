@@ -36,14 +36,15 @@ class Answer:
 class Server:
     """Serves the widget's files, the page at ``/`` and statuses at ``/progress_status``.
 
-    What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, and the page's ``body`` and
-    ``html``, the attributes of its root. What it reads: ``polls``, the ids of each request for statuses, and
+    What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, ``cancel`` to be given to the
+    button, and the page's ``body`` and ``html``, the attributes of its root. What it reads: ``polls``, the ids of each request for statuses, and
     ``reports`` of violations of the content security policy.
     """
 
     def __init__(self, port=0):
         self.statuses = {}
         self.answer = None
+        self.cancel = None
         self.body = ''
         self.html = 'lang="en"'
         self.polls = []
@@ -106,8 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(Answer('<svg xmlns="http://www.w3.org/2000/svg"/>', Content_Type='image/svg+xml'))
 
     def do_POST(self):
-        self.world.reports.append(self.rfile.read(int(self.headers['Content-Length'])).decode())
-        self.reply(Answer())
+        body = self.rfile.read(int(self.headers['Content-Length'])).decode()
+        if self.path == '/progress_cancel':
+            self.reply(self.world.cancel)
+        else:
+            self.world.reports.append(body)
+            self.reply(Answer())
 
     def reply(self, answer):
         body = answer.body.encode()

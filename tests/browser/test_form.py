@@ -6,6 +6,8 @@ import pytest
 from pyramid.config import Configurator
 from pyramid.response import Response
 
+from pyramid_progress.publisher import INTERVAL
+
 from .wsgi import STRICT, serving
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><title>Form</title>{assets}</head><body>
@@ -21,16 +23,18 @@ BY_METHOD = ('method="post"', '{form}')
 
 
 class Application:
-    """What a test sets: ``form``, one of the ways above, ``steps`` of a tenth of a second each, and ``is_download``.
+    """What a test sets: ``form``, one of the ways above, how many ``steps`` the work has, and ``is_download``.
 
-    What it reads: the ``posts``, and whether the answers come.
+    What it reads: the ``posts``. Where there is a bar, the work takes a step each time that the bar has asked how far
+    it is, so that it is seen on a busy machine as well.
     """
 
     def __init__(self):
         self.form = WRITTEN
-        self.steps = 15
+        self.steps = 3
         self.is_download = False
         self.posts = []
+        self.polls = 0
         with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
             config.include('pyramid_progress')
             config.add_route('form', '/')
@@ -39,6 +43,7 @@ class Application:
             config.add_view(self.send, route_name='send')
             config.add_route('icon', '/favicon.ico')
             config.add_view(lambda request: Response(status=204), route_name='icon')
+            config.registry['application'] = self
             config.add_tween('tests.browser.test_form.strict')
             self.wsgi = config.make_wsgi_app()
 
@@ -55,10 +60,17 @@ class Application:
             return self.show(request, 'bad', 'This name will not do.')
         with request.progress.start(f'Sending {request.POST["name"]}', length=self.steps) as task:
             for _ in task.track(range(self.steps)):
-                time.sleep(0.1)
+                time.sleep(2 * INTERVAL)  # until the position is published
+                self.wait_for_polls(1 if 'progress_id' in request.POST else 0)
         if self.is_download:
             return Response('text', content_disposition='attachment; filename="file.txt"')
         return Response('<!DOCTYPE html><title>Answer</title><p id="answer">Sent.</p>')
+
+    def wait_for_polls(self, count):
+        enough = self.polls + count
+        deadline = time.monotonic() + 10
+        while self.polls < enough and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 def strict(handler, registry):
@@ -66,6 +78,7 @@ def strict(handler, registry):
 
     def tween(request):
         response = handler(request)
+        registry['application'].polls += request.path == '/progress_status'
         response.headers['Content-Security-Policy'] = STRICT
         return response
 
@@ -203,12 +216,15 @@ def test_back_to_the_form_as_it_was_left(launch, url):
 
 
 def test_sent_twice_the_second_counts(application, form):
-    application.steps = 40
+    application.steps = 6
     form.evaluate("""() => {
         const values = new Set();
-        addEventListener('progress:update', ({ target }) => {
-            if (values.add(target.querySelector('progress').value).size === 3) setTimeout(() => send('Ann', 'Send'));
-        });
+        const look = ({ target }) => {
+            if (values.add(target.querySelector('progress').value).size < 3) return;
+            removeEventListener('progress:update', look);
+            setTimeout(() => send('Ann', 'Send'));
+        };
+        addEventListener('progress:update', look);
     }""")
     send(form)
     expect_answer(form)
@@ -286,3 +302,24 @@ def test_another_bar_in_the_form_goes_on(application, form):
     form.wait_for_selector('.pp-form[state=finished]')
     expect_bar(form, 'Sending Mary')
     assert form.locator('pyramid-progress[progress-id=another]').count() == 1
+
+
+@pytest.mark.parametrize('name', ['append', 'matches', 'querySelector', 'getAttribute', 'method', 'progress_id'])
+def test_fields_may_have_any_name(application, form, name):
+    form.evaluate(
+        "(name) => document.querySelector('[name=name]').insertAdjacentElement('afterend',"
+        " Object.assign(document.createElement('input'), { name, value: 'x' }))",
+        name,
+    )
+    send(form)
+    expect_answer(form)
+    assert application.posts[0]['progress_id'] == expect_bar(form, 'Sending Mary')
+
+
+def test_what_is_prevented_last_of_all_leaves_nothing_behind(application, form):
+    form.evaluate("addEventListener('submit', (event) => event.preventDefault())")
+    send(form)
+    form.wait_for_timeout(300)
+    expect_no_bar(form)
+    assert form.evaluate("new FormData(document.forms[0]).has('progress_id')") is False
+    assert application.posts == []

@@ -219,7 +219,7 @@ def test_a_screen_reader_hears_the_start_and_the_end(show, server, page):
     assert speech.inner_text() == 'Progress, Waiting to start', 'not at every step'
     server.statuses['a'] = FINISHED
     expect(page, 'a', state='Finished')
-    assert speech.inner_text() == 'Import, 100%, Finished', 'the end does not wait'
+    assert speech.inner_text() == 'Import, 100%, Finished, Row 4', 'the end does not wait'
 
 
 # What the server rendered
@@ -372,6 +372,52 @@ def test_answers_that_are_no_status(show, server, page, answer, word, goes_on):
         expect(page, 'a', state='Running')
     else:
         expect_quiet(page, server)
+
+
+CANCEL = (
+    '<pyramid-progress progress-id="a" poll-min="0.2" poll-max="0.2"><progress max="100"></progress>'
+    '<span class="pp-state"></span><form class="pp-cancel" method="post" action="/progress_cancel">'
+    '<button>Cancel</button></form></pyramid-progress>'
+)
+CAN_BE = RUNNING | {'cancellable': True}
+
+
+def test_the_button_asks_the_task_to_stop(show, server, page):
+    server.cancel = Answer(RUNNING | {'status': 'cancelling'})
+    show(CANCEL, a=CAN_BE)
+    expect(page, 'a', state='Running')
+    server.answer = Answer({}, code=503)  # only what the button is told shows
+    page.get_by_role('button', name='Cancel').click()
+    expect(page, 'a', state='Cancelling')
+    assert not page.get_by_role('button', name='Cancel').is_visible()
+
+
+@pytest.mark.parametrize(
+    ('answer', 'path'),
+    [
+        (Answer('<title>No</title>', code=403, Content_Type='text/html'), '/progress_cancel'),
+        (Answer(code=303, Location='/'), '/'),
+    ],
+)
+def test_the_page_that_says_why_a_button_does_nothing(show, server, page, answer, path):
+    server.cancel = answer
+    show(CANCEL, a=CAN_BE)
+    expect(page, 'a', state='Running')
+    page.evaluate('window.isSame = true')
+    page.get_by_role('button', name='Cancel').click()
+    page.wait_for_function('!window.isSame')
+    assert page.url == server.url.rstrip('/') + path
+
+
+def test_a_button_that_comes_too_late_leaves_the_page_as_it_is(show, server, page):
+    server.cancel = Answer({'message': 'This task cannot be cancelled.'}, code=409)
+    show(CANCEL, a=CAN_BE)
+    expect(page, 'a', state='Running')
+    page.evaluate('window.isSame = true')
+    page.get_by_role('button', name='Cancel').click()
+    server.statuses['a'] = FINISHED
+    expect(page, 'a', state='Finished')
+    assert page.evaluate('window.isSame')
 
 
 def test_every_tab_sees_the_end(show, server, page):

@@ -291,4 +291,7 @@ def test_the_place_of_a_form_s_bar(serve):
 
 def test_a_query_that_cannot_be_read_does_not_break_the_page(serve):
     app, _ = serve(BY_MACRO, 'a')
-    assert 'Waiting to start' in app.get('/page?x=%ff').text
+    for query in ('x=%ff', '_LOCALE_=%00', '_LOCALE_=..%2F..', '_LOCALE_=no-such'):
+        assert 'Waiting to start' in app.get(f'/page?{query}').text
+    for query in ('_LOCALE_=%00', '_LOCALE_=no-such'):
+        assert app.get(f'/progress_tasks?{query}', headers={'Accept': 'text/html'}).html.h1.text == 'Tasks'

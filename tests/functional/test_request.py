@@ -130,6 +130,26 @@ class TestStart:
         assert first.id == 'mine'
         assert app.post('/work', {'progress_id': 'mine'}).json['id'] == 'mine'
 
+    def test_the_answer_to_a_form_tells_of_the_end(self, app_with):
+        app = app_with(self.view)
+        app.post('/work', {'progress_id': 'mine'})
+        assert get_running_tasks() == set()
+        assert app.get('/progress_status?progress_id=mine').json['status'] == 'finished', 'to other tabs, for a minute'
+        other = app.post('/work').json['id']
+        assert get_running_tasks() == {other}, 'nobody heard of the end of this one'
+
+    def test_the_answer_to_a_form_that_leaves_its_work_running_does_not(self, app_with):
+        tasks = []
+
+        def view(request):
+            tasks.append(request.progress.start('Import'))
+            return Response('')
+
+        app_with(view).post('/work', {'progress_id': 'mine'})
+        assert get_running_tasks() == {'mine'}
+        tasks[0].finish()
+        assert get_running_tasks() == {'mine'}
+
     def test_never_from_the_query_string(self, app_with):
         assert app_with(self.view).post('/work?progress_id=mine').json['id'] != 'mine'
         assert app_with(self.view).get('/work?progress_id=mine').json['id'] != 'mine'

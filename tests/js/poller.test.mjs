@@ -112,6 +112,13 @@ test('where nothing can be expected the interval rises slowly to 2 s', async () 
   assert.ok(stage.gaps.at(-1) > 1900 && stage.gaps.at(-1) < 2100, `${stage.gaps.at(-1)}`);
 });
 
+test('a length that is none is nothing to expect anything from', async () => {
+  const stage = new Stage((asked, now) => all(asked, { status: 'running', current: now, length: -1 }));
+  stage.watch('a');
+  await stage.clock.advance(60_000);
+  assert.ok(stage.gaps.at(-1) > 1900 && stage.gaps.at(-1) < 2100, `${stage.gaps.at(-1)}`);
+});
+
 test('a task that starts late is followed closely at first', async () => {
   const stage = new Stage((asked, now) => all(asked, now < 60_000 ? { status: 'pending' } : RUNNING));
   const watch = stage.watch('a');

@@ -170,6 +170,18 @@ test('a pace is told no more once nothing moves', () => {
   assert.equal(told[9], undefined);
 });
 
+test('a pace that has got there, or whose end goes away, is not told', () => {
+  const last = (positions, length) => estimates(positions, length).at(-1);
+  assert.equal(last([20, 40, 60, 80, 100, 100], 100), undefined, 'all is done, but it goes on');
+  assert.equal(last([15, 35, 55, 75, 95, 95, 95], 100), undefined, 'overdue');
+  assert.equal(last([0, 10, 20, 30, 40], -1), undefined, 'no such length');
+  const one = watch();
+  for (let i = 0; i < 9; i += 1) {
+    one.answer({ status: 'running', current: i * 10, length: i * 10 + 50 }, i * 1000);
+    assert.equal(one.estimate, undefined, 'the length grows as well');
+  }
+});
+
 test('a pace without a length has no end', () => {
   assert.deepEqual(estimates([0, 10, 20, 30, 40], null).at(-1), { rate: 0.01, left: Infinity });
 });
