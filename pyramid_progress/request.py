@@ -15,7 +15,6 @@ from .values import check_id
 from .views import posted_id
 from .workers import Work, Workers
 
-
 log = logging.getLogger(__name__)
 
 

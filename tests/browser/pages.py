@@ -37,8 +37,8 @@ class Server:
     """Serves the widget's files, the page at ``/`` and statuses at ``/progress_status``.
 
     What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, ``cancel`` to be given to the
-    button, and the page's ``body`` and ``html``, the attributes of its root. What it reads: ``polls``, the ids of each request for statuses, and
-    ``reports`` of violations of the content security policy.
+    button, and the page's ``body`` and ``html``, the attributes of its root. What it reads: ``polls``, the ids of each
+    request for statuses, and ``reports`` of violations of the content security policy.
     """
 
     def __init__(self, port=0):
