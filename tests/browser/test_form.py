@@ -130,7 +130,7 @@ def send(page, name='Mary', button='Send'):
 
 def expect_bar(page, label):
     """A bar was seen, moving; return its id."""
-    page.wait_for_function('localStorage.seen')
+    page.wait_for_function('() => localStorage.seen')
     seen = [
         (name, value)
         for name, told, value, is_visible in page.evaluate('JSON.parse(localStorage.seen)')

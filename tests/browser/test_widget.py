@@ -405,7 +405,7 @@ def test_the_page_that_says_why_a_button_does_nothing(show, server, page, answer
     expect(page, 'a', state='Running')
     page.evaluate('window.isSame = true')
     page.get_by_role('button', name='Cancel').click()
-    page.wait_for_function('!window.isSame')
+    page.wait_for_function('() => !window.isSame')
     assert page.url == server.url.rstrip('/') + path
 
 

@@ -2,8 +2,8 @@
 
 import threading
 from contextlib import contextmanager
-
-from waitress.server import create_server
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 #: Nothing but what the widget needs; no strings may become markup or script.
 STRICT = (
@@ -12,13 +12,25 @@ STRICT = (
 )
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Say nothing: a browser leaves when it has seen enough."""
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
 @contextmanager
 def serving(application):
     """Serve for the length of a ``with`` block, on a free port; gives the URL without a slash at its end."""
-    server = create_server(application, host='127.0.0.1', port=0)
-    threading.Thread(target=server.run, daemon=True).start()
+    server = make_server('127.0.0.1', 0, application, _Server, _Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        yield f'http://127.0.0.1:{server.effective_port}'
+        yield f'http://127.0.0.1:{server.server_port}'
     finally:
-        server.close()
-        server.task_dispatcher.shutdown()
+        server.shutdown()
+        server.server_close()
