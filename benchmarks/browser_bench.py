@@ -26,12 +26,13 @@ _LISTS = 3
 MANY = 100
 FEW = 2
 
-#: Steps that a task makes in a second.
-_STEPS = 20
+#: Steps that the tasks make in a second, together with those that run beside them.
+_STEPS = 200
 
-#: Seconds for which the page's main thread is watched, and how often.
-_WATCH = 15.0
-_WATCHES = 3
+#: Seconds until a page's script is warm; then for how long its main thread is watched, and how often.
+_WARM = 15.0
+_WATCH = 8.0
+_WATCHES = 5
 
 #: Keeps when each bar showed what, by the clock of the machine.
 _RECORD = """
@@ -92,13 +93,13 @@ def _serve(pipe: Connection) -> None:
 
     times: dict[str, tuple[float, float]] = {}
 
-    def work(name: str, duration: float) -> None:
-        steps = int(duration * _STEPS)
+    def work(name: str, duration: float, pace: float) -> None:
+        steps = int(duration * pace)
         start = time.time()
         with start_task(f'Import of {name}', progress_id=name, length=steps) as task:
             for step in task.track(range(steps)):
                 task.message = f'Row {step}'
-                time.sleep(max(0.0, start + (step + 1) / _STEPS - time.time()))
+                time.sleep(max(0.0, start + (step + 1) / pace - time.time()))
         times[name] = start, time.time()
 
     threads: list[threading.Thread] = []
@@ -109,7 +110,10 @@ def _serve(pipe: Connection) -> None:
                 thread.join()
             pipe.send(times)
         else:
-            fresh = [threading.Thread(target=work, args=item, daemon=True) for item in tasks.items()]
+            fresh = [
+                threading.Thread(target=work, args=(name, duration, _STEPS / max(len(tasks), _PAGES)), daemon=True)
+                for name, duration in tasks.items()
+            ]
             for thread in fresh:
                 thread.start()
             threads += fresh
@@ -217,7 +221,7 @@ def _thread(place: Place) -> list[dict[str, float]]:
         def metrics() -> dict[str, float]:
             return {item['name']: item['value'] for item in devtools.send('Performance.getMetrics')['metrics']}
 
-        page.wait_for_timeout(5000)
+        page.wait_for_timeout(_WARM * 1000)
         rounds = []
         for _ in range(_WATCHES):
             before, count = metrics(), len(asked)

@@ -29,7 +29,7 @@ function format(value, options, lang) {
   }
 }
 
-/** A time as exact as a promise is. @param {number} ms @param {string} [lang] */
+/** As exact as a promise is. @param {number} ms @param {string} [lang] */
 function time(ms, lang) {
   const seconds = Math.max(Math.ceil(ms / 5000), 1) * 5;
   const minutes = Math.ceil(seconds / 60);
@@ -69,7 +69,7 @@ export class PyramidProgressElement extends HTMLElement {
   /** @type {ProgressPoller | undefined} */
   #poller;
   #sentence = '';
-  /** Runs while it is too early to speak. @type {any} */
+  /** Runs after a word. @type {any} */
   #silence;
 
   get progressId() {
@@ -249,7 +249,7 @@ export class PyramidProgressElement extends HTMLElement {
         if (part !== 'line') element.dir = 'auto';
         return element;
       });
-      live.setAttribute('role', 'status');
+      live.role = 'status';
       line.append(state, ' ', message, ' ', pace, ' ', result);
       this.replaceChildren(label, ' ', amount, bar, line, live);
     }
@@ -259,10 +259,10 @@ export class PyramidProgressElement extends HTMLElement {
   /** @param {string} part @param {string} content */
   #write(part, content) {
     const node = this.querySelector(`.pp-${part}`);
-    if (node && node.textContent !== content) node.textContent = content;
+    if (node && node.textContent !== content) (node.firstChild ?? node).textContent = content;
   }
 
-  /** Speaks at the start, at the end, and now and then. @param {string} sentence */
+  /** At the start, at the end, and now and then. @param {string} sentence */
   #say(sentence) {
     this.#sentence = sentence;
     const over = this.#watch?.over;
