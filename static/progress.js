@@ -69,7 +69,7 @@ export class PyramidProgressElement extends HTMLElement {
   /** @type {ProgressPoller | undefined} */
   #poller;
   #sentence = '';
-  /** Runs after a word. @type {any} */
+  /** While it is too early. @type {any} */
   #silence;
 
   get progressId() {
