@@ -61,7 +61,8 @@ export class Watch {
   #unknownSince;
   /** @type {Sample[]} */
   #samples = [];
-  #length = NaN;
+  /** Expected then, if ever. */
+  end = Infinity;
   /** @type {Estimate | undefined} */
   estimate;
 
@@ -119,34 +120,24 @@ export class Watch {
     queueMicrotask(() => this.#listener(this));
   }
 
-  /** Until the expected end, or Infinity. @param {number} now */
-  left(now) {
-    const rate = this.#rate(now);
-    // A position is older than its first sight: the freshest one promises the earliest end.
-    const ends = this.#samples.map(({ at, current }) => at + (this.#length - current) / rate);
-    return Math.min(...ends) - now || Infinity;
-  }
-
   /** @param {Status} status @param {number} now @returns {Estimate | undefined} */
   #measure({ current, length }, now) {
-    const last = this.#samples.at(-1)?.current ?? -Infinity;
-    if (typeof current !== 'number' || current < last) this.#samples = [];
-    else if (current > last && this.#samples.push({ at: now, current, length }) > SAMPLES) this.#samples.shift();
-    this.#length = typeof length === 'number' ? length : NaN;
-    const rate = this.#rate(now);
-    const pace = this.#length / rate / POLLS_PER_TASK;
+    const samples = this.#samples;
+    const last = samples.at(-1)?.current ?? -Infinity;
+    if (typeof current !== 'number' || current < last) samples.length = 0;
+    else if (current > last && samples.push({ at: now, current, length }) > SAMPLES) samples.shift();
+    const at = samples.at(-1)?.at ?? 0;
+    // Nothing is known once it stands still for longer than it moved.
+    const rate = now - at <= at - (samples[0]?.at ?? at) ? rateOf(samples) : NaN;
+    const whole = typeof length === 'number' ? length : NaN;
+    // A position is older than its first sight: the freshest one promises the earliest end.
+    this.end = Math.min(...samples.map((one) => one.at + (whole - one.current) / rate)) || Infinity;
+    const pace = whole / rate / POLLS_PER_TASK;
     this.#interval = Math.min(...(pace > 0 ? [pace, this.interval * TRUST] : [this.interval * RISE, CALM]));
     // No promise where the later half belies the whole, or the length grows.
-    const later = this.#samples.slice(this.#samples.length >> 1);
+    const later = samples.slice(samples.length >> 1);
     const steady = Math.abs(rateOf(later) / rate - 1) < STEADY && later[0].length === length;
-    const left = this.left(now);
-    return steady && later.length > 2 && left > 0 ? { rate, left } : undefined;
-  }
-
-  /** NaN once it stands still for longer than it moved. @param {number} now */
-  #rate(now) {
-    const last = this.#samples.at(-1)?.at ?? 0;
-    return now - last <= last - (this.#samples[0]?.at ?? last) ? rateOf(this.#samples) : NaN;
+    return steady && later.length > 2 && this.end > now ? { rate, left: this.end - now } : undefined;
   }
 }
 
@@ -294,7 +285,7 @@ export class ProgressPoller {
     const pauses = watches.map((watch) => {
       // A slow server has peace in between.
       const regular = Math.max(interval - (now - this.#sent), watch.min);
-      const left = watch.left(now);
+      const left = watch.end - now;
       // The longer it is overdue, the less it is worth to look for.
       const end = left > 0 ? left + GRACE : -left / 2;
       const least = Math.max(watch.min, (regular * watches.length) / CROWD);
@@ -355,7 +346,8 @@ export class ProgressPoller {
 
   /** @param {string[]} ids @param {(watch: Watch) => void} what */
   #tell(ids, what) {
-    for (const watch of this.#watches) if (ids.includes(watch.id)) what(watch);
+    const asked = new Set(ids);
+    for (const watch of this.#watches) if (asked.has(watch.id)) what(watch);
   }
 
   #sweep() {
