@@ -51,3 +51,15 @@ def free_port():
             return probe.getsockname()[1]
 
     return find
+
+
+@pytest.fixture(scope='module')
+def demo_settings(tmp_path_factory):
+    """The settings of a demo with data of its own, kept in memory."""
+    return {
+        'cache.regions': 'default, persistent',
+        'cache.type': 'memory',
+        'demo.secret': 'a secret of nobody',
+        'demo.data_dir': str(tmp_path_factory.mktemp('demo')),
+        'demo.max_upload': '1000000',
+    }

@@ -11,7 +11,7 @@ from pyramid_progress import configure
 from pyramid_progress.demo import jobs, main
 from pyramid_progress.demo.states import CONTENTS, STATES
 
-from .wsgi import STRICT, serving
+from .wsgi import serving, strictly
 
 #: What Playwright's `emulate_media` takes.
 PLAIN = {'color_scheme': 'light', 'forced_colors': 'none', 'reduced_motion': 'no-preference', 'media': 'screen'}
@@ -22,38 +22,14 @@ WIDE = {'width': 1280, 'height': 1024}
 
 
 @pytest.fixture(scope='module')
-def settings(tmp_path_factory):
-    return {
-        'cache.regions': 'default, persistent',
-        'cache.type': 'memory',
-        'demo.secret': 'a secret of nobody',
-        'demo.data_dir': str(tmp_path_factory.mktemp('demo')),
-        'demo.max_upload': '1000000',
-    }
-
-
-@pytest.fixture(scope='module')
-def demo(settings):
-    with serving(strictly(main({}, **settings))) as url:
+def demo(demo_settings):
+    with serving(strictly(main({}, **demo_settings))) as url:
         yield url
 
 
-def strictly(application):
-    """Return a WSGI application whose content security policy is a strict one."""
-
-    def strict(environ, start_response):
-        def start(status, headers, exc_info=None):
-            others = [(name, value) for name, value in headers if name != 'Content-Security-Policy']
-            return start_response(status, [*others, ('Content-Security-Policy', STRICT)], exc_info)
-
-        return application(environ, start)
-
-    return strict
-
-
 @pytest.fixture
-def url(demo, settings):
-    configure(settings)
+def url(demo, demo_settings):
+    configure(demo_settings)
     return demo
 
 

@@ -9,26 +9,13 @@ from pyramid.config import Configurator
 from pyramid.response import Response
 
 from . import templates
-from .wsgi import STRICT, serving
+from .wsgi import STRICT, Mary, serving, strictly
 
 #: Keeps every amount that the bar shows, from before it is there.
 RECORD = """
     window.amounts = [];
     addEventListener('progress:update', ({ target }) => amounts.push(target.querySelector('progress').value));
 """
-
-
-class Mary:
-    """A security policy in which everybody is Mary."""
-
-    def identity(self, request):
-        return 'mary'
-
-    def authenticated_userid(self, request):
-        return 'mary'
-
-    def permits(self, request, context, permission):
-        return True
 
 
 def derive_keys(task, count):
@@ -69,12 +56,7 @@ def url(reports):
         config.add_view(lambda request: reports.append(request.text) or Response(), route_name='reports')
         config.add_route('icon', '/favicon.ico')
         config.add_view(lambda request: Response(status=204), route_name='icon')
-
-        def keep_strict(event):
-            event.response.headers['Content-Security-Policy'] = f'{STRICT}; report-uri /reports'
-
-        config.add_subscriber(keep_strict, 'pyramid.events.NewResponse')
-    with serving(config.make_wsgi_app()) as url:
+    with serving(strictly(config.make_wsgi_app(), f'{STRICT}; report-uri /reports')) as url:
         yield url
 
 

@@ -8,7 +8,7 @@ from pyramid.response import Response
 
 from pyramid_progress.publisher import INTERVAL
 
-from .wsgi import STRICT, serving
+from .wsgi import serving, strictly
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><title>Form</title>{assets}</head><body>
 <p id="error">{error}</p>
@@ -44,8 +44,8 @@ class Application:
             config.add_route('icon', '/favicon.ico')
             config.add_view(lambda request: Response(status=204), route_name='icon')
             config.registry['application'] = self
-            config.add_tween('tests.browser.test_form.strict')
-            self.wsgi = config.make_wsgi_app()
+            config.add_tween('tests.browser.test_form.count_polls')
+            self.wsgi = strictly(config.make_wsgi_app())
 
     def show(self, request, name='', error=''):
         attributes, inside = self.form
@@ -73,13 +73,12 @@ class Application:
             time.sleep(0.02)
 
 
-def strict(handler, registry):
-    """Make a tween for a policy that allows the widget what it needs."""
+def count_polls(handler, registry):
+    """Make a tween that tells the application of each request for a status."""
 
     def tween(request):
         response = handler(request)
         registry['application'].polls += request.path == '/progress_status'
-        response.headers['Content-Security-Policy'] = STRICT
         return response
 
     return tween
@@ -176,7 +175,7 @@ def test_what_the_browser_finds_wrong_is_not_sent(application, form):
 
 def test_what_the_server_finds_wrong_comes_back_as_ever(application, form):
     send(form, 'bad')
-    form.wait_for_function("document.querySelector('#error').textContent")
+    form.wait_for_function("() => document.querySelector('#error').textContent")
     assert form.get_by_label('Name').input_value() == 'bad'
     expect_no_bar(form)
     send(form)

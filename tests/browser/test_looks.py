@@ -10,7 +10,7 @@ from pyramid.response import Response
 
 from pyramid_progress import init_progress_status, set_progress_status, start_task
 
-from .wsgi import STRICT, serving
+from .wsgi import serving, strictly
 
 BOOTSTRAP = Path(__file__).parents[2] / 'node_modules/bootstrap/dist/css'
 
@@ -98,18 +98,13 @@ def url():
         config.add_route('icon', '/icon.svg')
         config.add_view(lambda request: Response(status=204), route_name='icon')
         config.add_static_view('bootstrap', str(BOOTSTRAP))
-
-        def keep_strict(event):
-            event.response.headers['Content-Security-Policy'] = STRICT
-
-        config.add_subscriber(keep_strict, 'pyramid.events.NewResponse')
     with start_task('Import with a button', progress_id='started', length=100) as task:
         start_task('Export', progress_id='finished').finish('Rows: 42', {'url': '/', 'text': 'The file'})
         for status in STATUSES:
             init_progress_status(status, None, f'Task that is {status}', length=100)
             set_progress_status(status, status, message='Row 42', current=42)
         set_progress_status('endless', message='Row 42', current=42)
-        with serving(config.make_wsgi_app()) as url:
+        with serving(strictly(config.make_wsgi_app())) as url:
             yield url
         task.finish()
 

@@ -4,43 +4,20 @@ import threading
 
 import pytest
 from pyramid.config import Configurator
-from waitress.server import create_server
 
 from pyramid_progress import TaskCancelled, start_task
 
-
-class Everybody:
-    """A security policy in which everybody is Mary."""
-
-    def identity(self, request):
-        return 'mary'
-
-    def authenticated_userid(self, request):
-        return 'mary'
-
-    def permits(self, request, context, permission):
-        return True
+from .wsgi import Mary, serving, strictly
 
 
 @pytest.fixture
 def url():
     """Serve an application, and give its URL."""
     with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
-        config.set_security_policy(Everybody())
+        config.set_security_policy(Mary())
         config.include('pyramid_progress')
-
-        def strict(event):
-            event.response.headers['Content-Security-Policy'] = (
-                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
-                " require-trusted-types-for 'script'"
-            )
-
-        config.add_subscriber(strict, 'pyramid.events.NewResponse')
-    server = create_server(config.make_wsgi_app(), host='127.0.0.1', port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f'http://127.0.0.1:{server.effective_port}'
-    server.close()
+    with serving(strictly(config.make_wsgi_app())) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A WSGI application over HTTP."""
+"""A WSGI application over HTTP, under a strict content security policy, and for a visitor."""
 
 import threading
 from contextlib import contextmanager
@@ -10,6 +10,32 @@ STRICT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
     " require-trusted-types-for 'script'"
 )
+
+
+class Mary:
+    """A security policy in which everybody is Mary."""
+
+    def identity(self, request):
+        return 'mary'
+
+    def authenticated_userid(self, request):
+        return 'mary'
+
+    def permits(self, request, context, permission):
+        return True
+
+
+def strictly(application, policy=STRICT):
+    """Return a WSGI application whose content security policy is this one."""
+
+    def strict(environ, start_response):
+        def start(status, headers, exc_info=None):
+            others = [(name, value) for name, value in headers if name != 'Content-Security-Policy']
+            return start_response(status, [*others, ('Content-Security-Policy', policy)], exc_info)
+
+        return application(environ, start)
+
+    return strict
 
 
 class _Server(ThreadingMixIn, WSGIServer):

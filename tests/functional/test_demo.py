@@ -24,32 +24,21 @@ HOSTILE = '<img src=x onerror=alert(1)>'
 
 
 @pytest.fixture(scope='module')
-def settings(tmp_path_factory):
-    return {
-        'cache.regions': 'default, persistent',
-        'cache.type': 'memory',
-        'demo.secret': 'a secret of nobody',
-        'demo.data_dir': str(tmp_path_factory.mktemp('demo')),
-        'demo.max_upload': '1000000',
-    }
-
-
-@pytest.fixture(scope='module')
-def wsgi_app(settings):
+def wsgi_app(demo_settings):
     # One for all tests: each application compiles its templates anew.
-    return main({}, **settings)
+    return main({}, **demo_settings)
 
 
 @pytest.fixture
-def visitor(wsgi_app, settings):
-    configure(settings)
+def visitor(wsgi_app, demo_settings):
+    configure(demo_settings)
     # WebOb need not copy a large form to a temporary file, which it would leave to the garbage collector to close.
     return TestApp(wsgi_app, extra_environ={'webob.is_body_seekable': True})
 
 
 @pytest.fixture
-def files(settings):
-    return Path(settings['demo.data_dir'], 'files')
+def files(demo_settings):
+    return Path(demo_settings['demo.data_dir'], 'files')
 
 
 def upload(visitor, content, name='animals.csv', status=303):
@@ -266,9 +255,9 @@ def test_long_cells_are_cut(visitor):
     assert [cell.get_text() for cell in page.html.select('section td')] == ['x' * 200 + '…', '1']
 
 
-def test_work_goes_on_without_a_store(visitor, settings):
+def test_work_goes_on_without_a_store(visitor, demo_settings):
     form = visitor.get('/').forms[2]
-    configure(settings | {'cache.type': 'ext:database', 'cache.url': 'sqlite:////nowhere/at/all'})
+    configure(demo_settings | {'cache.type': 'ext:database', 'cache.url': 'sqlite:////nowhere/at/all'})
     form['package'] = 'plaster'
     page = ended(visitor, form.submit(status=303))
     assert 'Files:' in page
@@ -294,19 +283,19 @@ def test_another_visitor_sees_nothing(visitor, wsgi_app):
     assert visitor.get('/progress_status', {'progress_id': task_id}).json['status'] == 'finished'
 
 
-def test_result_outlives_the_status(visitor, settings):
+def test_result_outlives_the_status(visitor, demo_settings):
     """A finished status is gone a while after it was read; the page then has the stored result."""
     page = ended(visitor, upload(visitor, b'a,b\n1,2\n'))
-    configure(settings | {'progress.namespace': 'another'})
+    configure(demo_settings | {'progress.namespace': 'another'})
     assert get_progress_status(page.request.path.rpartition('/')[2]) == {'status': 'unknown'}
     assert 'Rows: 1' in visitor.get(page.request.path)
     assert 'Rows: 1' in visitor.get('/')
 
 
-def test_old_tasks_give_way(visitor, settings, files):
+def test_old_tasks_give_way(visitor, demo_settings, files):
     old = ended(visitor, upload(visitor, b'a,b\n1,2\n', name='old.csv'))
     (files / 'left-behind.csv').touch()
-    with closing(sqlite3.connect(Path(settings['demo.data_dir'], 'tasks.sqlite'))) as db, db:
+    with closing(sqlite3.connect(Path(demo_settings['demo.data_dir'], 'tasks.sqlite'))) as db, db:
         db.execute('UPDATE task SET started = started - 86400')
     for path in files.iterdir():
         os.utime(path, (0, 0))
