@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`; and `make bench`. Each makes the virtual environment it needs, once.
+# `make demo` runs the demo, `make test` the tests for daily work, `make check` all tests and checks, `make bench` the
+# benchmarks. Each creates the virtual environment that it needs, once.
 
 PYTHON ?= python3
 VENV = .venv
@@ -6,22 +7,53 @@ BIN = $(VENV)/bin
 
 LOCALE = pyramid_progress/locale
 
-.PHONY: demo test bench lint python-tests script-tests programs messages clean
+# The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores.
+PYTEST = $(BIN)/coverage run -m pytest -q --numprocesses 4 --dist loadfile
+
+.PHONY: demo test check lint lint-python lint-scripts python-tests script-tests slow-tests coverage versions manifest \
+    bench programs messages clean
 
 demo: $(VENV)/demo
 	@echo 'The demo is at http://localhost:6543/ (Ctrl-C stops it).'
 	@exec $(BIN)/pserve development.ini
 
-test: lint python-tests script-tests
+test: lint-python script-tests python-tests
 
-lint: $(VENV)/dev
+# Everything that `make test` leaves out, after it.
+check: test slow-tests coverage manifest versions
+
+lint: lint-python lint-scripts
+
+lint-python: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/prose.py
+
+lint-scripts: node_modules
+	@if command -v npm >/dev/null 2>&1; then npm run --silent --if-present lint; fi
 
 python-tests: $(VENV)/dev node_modules
-	$(BIN)/pytest
+	$(BIN)/coverage erase
+	$(PYTEST) -m 'not slow'
 
+slow-tests: $(VENV)/dev node_modules python-tests
+	$(PYTEST) -m slow
+
+# The lines that the tests of both targets have run, in all their processes.
+coverage: slow-tests
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# The tests that need no browser, with the other versions of Python that are installed.
+versions: $(VENV)/dev
+	$(BIN)/nox --no-error-on-missing-interpreters
+
+# The source distribution has every file of the repository, apart from those that pyproject.toml names.
+manifest: $(VENV)/dev
+	$(BIN)/check-manifest
+
+# This runs the linter, too.
 script-tests: node_modules
 	sh tests/js/run.sh
 
@@ -31,23 +63,24 @@ bench: $(VENV)-bench/bench programs
 programs:
 	@sh tests/programs.sh
 
-# Bring the message catalogues up to what pyramid_progress/words.py says; the translations are then made in the .po files.
+# Update the message catalogues from pyramid_progress/model/messages.py. The translations are then written into the .po
+# files, and this is run again.
 messages: $(VENV)/dev
 	$(BIN)/pot-create --package-name pyramid_progress --no-linenumbers --output $(LOCALE)/pyramid_progress.pot pyramid_progress
 	$(BIN)/pybabel --quiet update --domain pyramid_progress --input-file $(LOCALE)/pyramid_progress.pot \
 	    --output-dir $(LOCALE) --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 120
 	$(BIN)/pybabel --quiet compile --domain pyramid_progress --directory $(LOCALE)
 
-# Without npm, what needs these packages is skipped; with CI=true it fails.
+# Without npm, the tests that need these packages are skipped; with CI=true they fail.
 node_modules: package.json | programs
 	@if command -v npm >/dev/null 2>&1; then npm install --silent --no-package-lock --no-audit --no-fund && touch $@; fi
 
-# Each file stands for an extra that is installed; the peers that `make bench` measures against have an environment of
-# their own, for all that they bring along.
+# Each file stands for an extra that is installed. The packages that `make bench` compares with have an environment of
+# their own, because of their many dependencies.
 $(VENV)/demo $(VENV)/dev $(VENV)-bench/bench: setup.py pyproject.toml
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(@F)]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench node_modules build dist *.egg-info var
+	rm -rf $(VENV) $(VENV)-bench .nox .coverage* node_modules build dist *.egg-info var

@@ -6,6 +6,10 @@ from setuptools import find_packages, setup
 
 here = Path(__file__).parent
 
+# Not imported: the package's dependencies are not installed yet.
+version: dict[str, str] = {}
+exec(here.joinpath('pyramid_progress', 'version.py').read_text('utf-8'), version)  # noqa: S102
+
 install_requires = [
     'pyramid >= 2.1',
     'beaker >= 1.14',
@@ -13,10 +17,12 @@ install_requires = [
     'pyramid_chameleon',
     # Pyramid 2.1 and pyramid_chameleon import pkg_resources, which setuptools 82 dropped.
     'setuptools < 82',
+    'wcwidth >= 0.3',
 ]
 
 redis = ['redis >= 5']
-celery = ['celery >= 5.3']
+# With what its Redis broker needs, as the demo's production.ini.
+celery = ['celery[redis] >= 5.3']
 tqdm = ['tqdm >= 4.66']
 terminal = ['rich >= 13']
 toolbar = ['pyramid_debugtoolbar >= 4.10']
@@ -30,23 +36,28 @@ test = [
     'Babel',
     'axe-playwright-python',
     'build',
+    'gevent',
+    'gunicorn',
     'hypothesis',
     'lingua',
+    'pip >= 22.3',  # its option --python
     'playwright',
     'pyramid_jinja2',
     'pyramid_mako',
     'pytest',
+    'pytest-timeout',
+    'pytest-xdist',
     'python-memcached',
     'SQLAlchemy >= 2',
     'WebTest',
 ]
-dev = [*test, 'mypy', 'ruff']
+dev = [*test, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'ruff']
 # The peers that `make bench` measures against, in the versions whose figures are told.
 bench = [*test, 'celery-progress == 0.5', 'pyams_utils == 2.10.0']
 
 setup(
     name='pyramid_progress',
-    version='0.1.dev0',
+    version=version['__version__'],
     description='Progress bars for long-running tasks in Pyramid applications',
     long_description=here.joinpath('README.md').read_text('utf-8'),
     long_description_content_type='text/markdown',
@@ -58,16 +69,20 @@ setup(
         'Environment :: Web Environment',
         'Framework :: Pyramid',
         'Intended Audience :: Developers',
+        'Operating System :: OS Independent',
         'Programming Language :: Python :: 3 :: Only',
         'Programming Language :: JavaScript',
         'Topic :: Internet :: WWW/HTTP',
         'Typing :: Typed',
     ],
     python_requires='>=3.10',
-    packages=find_packages(include=['pyramid_progress', 'pyramid_progress.*']),
+    packages=[*find_packages(include=['pyramid_progress', 'pyramid_progress.*']), 'pyramid_progress.static'],
+    # In a checkout, pyramid_progress/static is a symbolic link, which not every platform has.
+    package_dir={'pyramid_progress.static': 'static'},
     package_data={
-        'pyramid_progress': ['py.typed', 'locale/*.pot', 'locale/*/LC_MESSAGES/*', 'static/*', 'templates/*'],
-        'pyramid_progress.storage': ['*.lua'],
+        'pyramid_progress': ['py.typed', 'locale/*.pot', 'locale/*/LC_MESSAGES/*', 'web/templates/*'],
+        'pyramid_progress.static': ['*'],
+        'pyramid_progress.storage.redis': ['*.lua'],
         'pyramid_progress.demo': ['static/*', 'templates/*.pt'],
     },
     zip_safe=False,
@@ -84,7 +99,7 @@ setup(
         'tqdm': tqdm,
     },
     entry_points={
-        'beaker.backends': ['sqlite = pyramid_progress.storage.sqlite_namespace:SqliteNamespaceManager'],
+        'beaker.backends': ['sqlite = pyramid_progress.beaker_sqlite:SqliteNamespaceManager'],
         'console_scripts': ['pprogress = pyramid_progress.scripts.pprogress:main'],
     },
 )

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyramid_progress
 from pyramid_progress import Task, TaskCancelled, get_progress_status, start_task
-from pyramid_progress.regions import store
-from pyramid_progress.storage.record import CANCEL
+from pyramid_progress.model.record import CANCEL
+from pyramid_progress.runtime import current_store
 
 from . import missing
 from .figure import Figure, at_most
@@ -75,7 +75,7 @@ def _task(place: Place) -> Iterator[Task]:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f'the loop is at {task.current}, and readers see {get_progress_status(task.id)}')
                 time.sleep(0.01)
-            store().storage.amend({task.id: {CANCEL: 'true'}}, expire=60)
+            current_store().storage.update_active({task.id: {CANCEL: 'true'}}, expire=60)
             for _ in task.track(repeat(None)):
                 if time.monotonic() > deadline + _SOON:
                     raise RuntimeError('the loop was cancelled, and goes on')

@@ -8,7 +8,7 @@ from beaker.cache import clsmap
 
 import pyramid_progress
 from pyramid_progress import progress
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store
 
 from . import missing
 from .measure import Contender
@@ -65,11 +65,11 @@ class Program(ABC):
             init_progress_status(progress_id, 'editor', 'Importing customers', ['import'], 1_000_000, 0)
 
     @abstractmethod
-    def discard(self, progress_ids: list[str]) -> None:
+    def delete(self, progress_ids: list[str]) -> None:
         """Forget those tasks."""
 
     def _forget(self) -> None:
-        self.discard([f'{TASK}-new-{number}' for number in range(self._new)])
+        self.delete([f'{TASK}-new-{number}' for number in range(self._new)])
         self._new = 0
 
     def _check(self, tasks: int) -> None:
@@ -99,12 +99,12 @@ class Ours(Program):
 
     def stored(self) -> str:
         """Return the task as it is stored."""
-        return store().storage.texts((TASK,))[TASK]
+        return current_store().storage.get_many_serialized((TASK,))[TASK]
 
-    def discard(self, progress_ids: list[str]) -> None:
-        storage = store().storage
+    def delete(self, progress_ids: list[str]) -> None:
+        storage = current_store().storage
         for progress_id in progress_ids:
-            storage.discard(progress_id)
+            storage.delete(progress_id)
 
 
 class Pyams(Program):
@@ -126,7 +126,7 @@ class Pyams(Program):
         super().__init__(self._pyams, tasks)
         self._tasks = set(self._pyams.get_running_tasks())
 
-    def discard(self, progress_ids: list[str]) -> None:
+    def delete(self, progress_ids: list[str]) -> None:
         statuses = self._pyams.get_progress_cache()
         for progress_id in progress_ids:
             statuses.remove_value(self._pyams.PROGRESS_TASK_KEY.format(progress_id))

@@ -1,10 +1,11 @@
-"""Redis: against one round trip with the same bytes, and against what others make of it."""
+"""Redis: against raw commands with the same bytes, and against other packages on Redis."""
 
 from functools import partial
 from typing import Any
 
-from pyramid_progress.regions import store
-from pyramid_progress.storage.record import decode, shown
+from pyramid_progress.model.record import HEARTBEAT, Activity
+from pyramid_progress.model.status import decode, to_status
+from pyramid_progress.runtime import current_store
 
 from . import missing
 from .figure import Figure, at_most
@@ -41,6 +42,13 @@ class _Raw:
         for _ in range(count):
             self._client.mget(self._keys)
 
+    def set_many(self, count: int) -> None:
+        for _ in range(count):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in self._keys:
+                pipeline.set(key, self._value)
+            pipeline.execute()
+
 
 def _programs(place: Place) -> tuple[Ours, _Raw]:
     ours = Ours(place.settings('ext:redis', 'redis'))
@@ -63,17 +71,36 @@ def _read_many(place: Place) -> Comparison:
     ours.start(ids)
     for progress_id in ids:
         ours.set(1, progress_id)
-    storage = store().storage
+    storage = current_store().storage
 
     def read(count: int) -> list[dict[str, Any]]:
         for _ in range(count):
-            statuses = [shown(decode(text), storage.now) for text in storage.texts(ids).values()]
+            statuses = [to_status(decode(text), storage.now) for text in storage.get_many_serialized(ids).values()]
         return statuses
 
     if len(read(1)) != IDS:
         raise RuntimeError(f'{IDS} tasks were started, and {len(read(1))} read')
     comparison = compare(Contender(read), Contender(raw.get_many))
-    ours.discard(ids)
+    ours.delete(ids)
+    return comparison
+
+
+def _round(place: Place) -> Comparison:
+    ours, raw = _programs(place)
+    ids = [f'{TASK}-{number}' for number in range(IDS)]
+    ours.start(ids)
+    storage, expire, _ = current_store()
+
+    def publish(count: int) -> None:
+        for number in range(count):
+            now = repr(storage.now())
+            changes = {progress_id: {'current': str(number), HEARTBEAT: now} for progress_id in ids}
+            activities = storage.update_active(changes, expire)
+        if activities != dict.fromkeys(ids, Activity.ACTIVE):
+            raise RuntimeError(f'{IDS} tasks are active, but the store returned {activities}')
+
+    comparison = compare(Contender(publish), Contender(raw.set_many))
+    ours.delete(ids)
     return comparison
 
 
@@ -110,6 +137,7 @@ FIGURES = [
     Figure('set on Redis', 'one raw SET of the same bytes', at_most(1.25), _set),
     Figure('get on Redis', 'one raw GET of the same bytes', at_most(1.25), _get),
     Figure(f'{IDS} ids read on Redis', f'one raw MGET of {IDS}', at_most(2.5), _read_many),
+    Figure(f'a round of {IDS} tasks on Redis', f'a pipeline of {IDS} raw SETs', at_most(1.7), _round),
     *(
         Figure(f'{operation} on Redis', 'pyams_utils on Redis', at_most(0.25), partial(_against_pyams, operation))
         for operation in OPERATIONS

@@ -1,10 +1,15 @@
 """Progress bars for the long-running tasks of Pyramid applications."""
 
-from importlib.metadata import version
-from typing import Any
+import importlib
+import warnings
 
-from pyramid.security import NO_PERMISSION_REQUIRED
+with warnings.catch_warnings():
+    # This module of Pyramid imports pkg_resources, which warns of itself since setuptools 80.9. A command such as
+    # `pprogress` would print that at each start, and can filter nothing before Python imports this package.
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
+    importlib.import_module('pyramid.path')
 
+from .configuration import includeme
 from .progress import (
     get_progress_status,
     get_progress_status_view,
@@ -12,17 +17,19 @@ from .progress import (
     init_progress_status,
     set_progress_status,
 )
-from .publisher import end_at_sigterm
-from .regions import configure
+from .runtime import configure
 from .storage import StorageError
-from .task import ProgressError, Task, TaskCancelled, current_task, new_progress_id, start_task
-from .workers import Workers
+from .version import __version__
+from .work.errors import ProgressError, TaskCancelled
+from .work.run import new_progress_id
+from .work.task import Task, current_task, start_task
 
 __all__ = [
     'ProgressError',
     'StorageError',
     'Task',
     'TaskCancelled',
+    '__version__',
     'configure',
     'current_task',
     'get_progress_status',
@@ -34,50 +41,3 @@ __all__ = [
     'set_progress_status',
     'start_task',
 ]
-
-
-def includeme(config: Any) -> None:
-    """Set up the add-on: ``config.include('pyramid_progress')``.
-
-    Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel`` and ``progress_tasks``, the static
-    files under a path that holds the version, so that no page mixes the modules of two versions, ``request.progress``
-    with its worker threads, pyramid_chameleon, and a page for :class:`TaskCancelled`. Where nobody handles SIGTERM, a
-    handler ends what still runs as interrupted before the process goes.
-
-    :param config: the application's :class:`pyramid.config.Configurator`
-    :raises pyramid.exceptions.ConfigurationError: for a setting that will not do, naming it and its value
-    """
-    settings = configure(config.registry.settings)
-    config.registry['pyramid_progress'] = settings
-    config.include('pyramid_chameleon')
-    config.add_translation_dirs('pyramid_progress:locale')
-    config.registry['pyramid_progress.workers'] = Workers(settings.threads, config.registry)
-    end_at_sigterm()
-    options = {
-        'permission': settings.permission or NO_PERMISSION_REQUIRED,
-        'decorator': 'pyramid_progress.views.answered',
-        'require_csrf': False,  # pyramid_progress.csrf checks what needs it
-    }
-    config.add_route('progress_status', 'progress_status', request_method='GET')
-    config.add_view(get_progress_status_view, route_name='progress_status', renderer='json', **options)
-    config.add_route('progress_cancel', 'progress_cancel', request_method='POST')
-    config.add_view('pyramid_progress.views.cancel', route_name='progress_cancel', renderer='json', **options)
-    config.add_route('progress_tasks', 'progress_tasks', request_method='GET')
-    config.add_view(
-        'pyramid_progress.views.tasks_page',
-        route_name='progress_tasks',
-        renderer='pyramid_progress:templates/tasks_page.pt',
-        accept='text/html',
-        **options,
-    )
-    config.add_view(
-        'pyramid_progress.views.tasks',
-        route_name='progress_tasks',
-        renderer='json',
-        **options,
-    )
-    config.add_exception_view('pyramid_progress.views.cancelled', context=TaskCancelled)
-    config.add_static_view(
-        f'pyramid_progress/{version("pyramid_progress")}', 'pyramid_progress:static', cache_max_age=86400
-    )
-    config.add_request_method('pyramid_progress.request.Progress', 'progress', reify=True)

@@ -7,53 +7,47 @@
 
 from typing import Any
 
-from beaker.cache import cache_regions
 from pyramid_debugtoolbar.panels import DebugPanel
 
-from .regions import store
+from .model.status import Status
+from .queries import running_tasks
+from .runtime import get_runtime
 from .storage import StorageError
-from .storage.record import is_listed, public
+from .web.rendering import PACKAGE
 
 #: How many tasks the panel shows.
-MOST_TASKS = 100
+MAX_TASKS = 100
 
 
 class ProgressPanel(DebugPanel):  # type: ignore[misc]  # the toolbar has no types
-    """The tasks on the list, newest first, whoever they belong to; the regions, and their driver. It only looks."""
+    """The running list, newest first, with the tasks of all owners; the regions, and their driver."""
 
     name = 'progress'
     title = nav_title = 'Progress'
-    template = 'pyramid_progress:templates/toolbar.dbtmako'
+    template = f'{PACKAGE}:web/templates/toolbar.dbtmako'
     has_content = True
 
     def render_vars(self, request: Any) -> dict[str, Any]:
         """Return what the template shows, as it is when the panel is opened."""
-        storage, expire, settings = store()
-        tasks: list[tuple[str, dict[str, Any]]] = []
+        runtime = get_runtime()
+        storage, expire, settings = runtime.store()
+        tasks: list[tuple[str, Status]] = []
         trouble = None
         try:
-            records = storage.read(list(storage.tasks()))
-            tasks = [
-                (progress_id, public(record, storage.now))
-                for progress_id, record in records.items()
-                if is_listed(record)
-            ]
+            tasks = list(running_tasks(storage).items())
         except StorageError as error:
             trouble = str(error)
-        tasks.sort(key=lambda task: str(task[1]['started']), reverse=True)
+        types = runtime.region_types()
         return {
             'driver': type(storage).__name__,
             'expire': expire,
-            'more': max(len(tasks) - MOST_TASKS, 0),
-            # Not the rest of a region's options: a URL may hold a password.
+            'more': max(len(tasks) - MAX_TASKS, 0),
+            # Not the other options of a region: a URL may contain a password.
             'regions': [
-                (region, cache_regions[region]['type'], purpose)
-                for region, purpose in (
-                    (settings.status_region, 'the status of each task'),
-                    (settings.tasks_region, 'the list of tasks'),
-                )
+                (settings.status_region, types[settings.status_region], 'the status of each task'),
+                (settings.tasks_region, types[settings.tasks_region], 'the running list'),
             ],
-            'tasks': tasks[:MOST_TASKS],
+            'tasks': tasks[:MAX_TASKS],
             'trouble': trouble,
         }
 

@@ -1,42 +1,44 @@
-/** Forms whose POST is the slow work: a bar shows while the browser waits for the answer. */
+/**
+ * Shows a bar in a form whose POST is the slow work, while the browser waits for the response. The page also loads
+ * `progress.js`, which defines the element.
+ */
 
-import './progress.js';
-
-/** Seconds that an upload may take before the work starts. */
-const PATIENCE = 600;
+/** The time in seconds that an upload may take before the task starts. */
+const UPLOAD_PATIENCE = 600;
 
 const BAR = '.pp-form';
 const FORM = `form:is([data-progress], :has(${BAR}))`;
 
-// A form's own are hidden by fields of the same name.
+// A field of a form hides the form's own property of the same name, so the methods are taken from the prototype.
 const { append, getAttribute, matches, querySelector } = Element.prototype;
 
-/** What is being sent. @type {{ form: HTMLFormElement, id: string } | undefined} */
-let sending;
+/** The form that is being submitted. @type {{ form: HTMLFormElement, id: string } | undefined} */
+let submission;
 
-/** 128 random bits, as `new_progress_id()` makes them. */
+/** Returns 128 random bits as hexadecimal digits, as `new_progress_id()` in Python does. */
 function newProgressId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Gives a POST an id, if it is sent indeed, as the browser always does. @param {SubmitEvent} event */
-function submit({ target, submitter, defaultPrevented }) {
+/** Chooses an id for a POST that the browser is about to send. @param {SubmitEvent} event */
+function onSubmit({ target, submitter, defaultPrevented }) {
   if (defaultPrevented || !(target instanceof HTMLFormElement) || !matches.call(target, FORM)) return;
   const method = submitter?.getAttribute('formmethod') ?? getAttribute.call(target, 'method');
   if (method?.toLowerCase() !== 'post') return;
-  sending = { form: target, id: newProgressId() };
-  setTimeout(() => (sending = undefined));
+  submission = { form: target, id: newProgressId() };
+  setTimeout(() => (submission = undefined));
 }
 
 /**
- * Adds the id, and shows its bar. It is no field: to a form that has one more, browsers give nothing back of what was
- * filled in.
+ * Adds the id to the data of the form and shows the bar. The id is not a field of the form, because browsers do not
+ * restore the fields of a form that has one more than before.
+ *
  * @param {FormDataEvent} event
  */
-function add({ target, formData }) {
-  if (!sending || sending.form !== target) return;
-  const { form, id } = sending;
+function onFormData({ target, formData }) {
+  if (!submission || submission.form !== target) return;
+  const { form, id } = submission;
   formData.set('progress_id', id);
   let bar = querySelector.call(form, BAR);
   if (!bar) {
@@ -44,14 +46,14 @@ function add({ target, formData }) {
     bar.className = BAR.slice(1);
     append.call(form, bar);
   }
-  if (!bar.hasAttribute('patience')) bar.setAttribute('patience', `${PATIENCE}`);
+  if (!bar.hasAttribute('patience')) bar.setAttribute('patience', `${UPLOAD_PATIENCE}`);
   bar.removeAttribute('hidden');
   bar.setAttribute('progress-id', id);
   bar.scrollIntoView({ block: 'nearest' });
 }
 
-/** A page that the back button brings back, as it was left, waits for nothing. @param {PageTransitionEvent} event */
-function comeBack({ persisted }) {
+/** Hides the bars of a page that the browser shows again as it was left. @param {PageTransitionEvent} event */
+function onPageShow({ persisted }) {
   if (!persisted) return;
   for (const bar of document.querySelectorAll(BAR)) {
     bar.removeAttribute('progress-id');
@@ -59,6 +61,6 @@ function comeBack({ persisted }) {
   }
 }
 
-addEventListener('submit', submit);
-addEventListener('formdata', add);
-addEventListener('pageshow', comeBack);
+addEventListener('submit', onSubmit);
+addEventListener('formdata', onFormData);
+addEventListener('pageshow', onPageShow);

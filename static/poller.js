@@ -1,39 +1,42 @@
 /**
- * Follows tasks, with no need of bars.
+ * Follows tasks by polling their status URL. It draws nothing.
  *
  * @import { Estimate, Poll, State, Status, WatchOptions } from './types.js'
  */
 
-const OVER = ['finished', 'failed', 'cancelled', 'lost', 'unknown', 'signed-out', 'forbidden'];
-/** Status words that are states. */
-const WORDS = ['finished', 'failed', 'cancelled', 'stalled', 'cancelling'];
-const POLLS_PER_TASK = 37;
-/** Guesses are rough at first: an interval grows by this at most. */
-const TRUST = 1.5;
-/** Where nothing can be expected, by this one, up to this many ms. */
-const RISE = 1.15;
-const CALM = 2000;
-/** Positions to measure a rate over, and how far the later half of them may be off. */
-const SAMPLES = 8;
-const STEADY = 1 / 3;
-/** Misses in a row that make a task lost. */
-const MISSES = 3;
-const MOST_IDS = 50;
-const LONGEST_URL = 4096;
-/** Ms, like all times here. */
-const TIMEOUT = 10000;
-const FIRST_RETRY = 1000;
-const LAST_RETRY = 30000;
-/** After an expected end, before looking for it. */
-const GRACE = 100;
-/** Of so many bars one is always about to end: no poll comes early for it. */
-const CROWD = 10;
-/** Answers for all ids alike; a redirect has status 0. @type {Record<number, State>} */
-const REFUSALS = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden' };
-/** With any other, the server refuses the whole request. */
-const AN_ID = /^[^\p{Cc}\p{Cs}]{1,255}$/u;
+import { pageConfig } from './page.js';
 
-/** Rounded down to a tenth of a percent. @param {Status} status */
+const FINAL_STATES = ['finished', 'failed', 'cancelled', 'lost', 'signed-out', 'forbidden'];
+const STATE_WORDS = ['finished', 'failed', 'cancelled', 'stalled', 'cancelling'];
+/** A task with a rate is polled so many times. All times are in ms. */
+const POLLS_PER_TASK = 37;
+/** The first rates are inaccurate: an interval grows by at most this factor. */
+const MAX_GROWTH = 1.5;
+/** Without a rate, an interval grows by this factor, up to this limit. */
+const IDLE_GROWTH = 1.15;
+const MAX_IDLE_INTERVAL = 2000;
+const UNKNOWN_INTERVAL = 30000;
+/** A rate needs positions; that of their later half may differ by this share. */
+const MAX_SAMPLES = 8;
+const MAX_RATE_DEVIATION = 1 / 3;
+/** So many in a row make a task lost. */
+const MAX_MISSES = 3;
+/** The server's limit for one request; proxies limit the URL, often to 8 KB. */
+const MAX_IDS = 50;
+const MAX_URL_LENGTH = 4096;
+const REQUEST_TIMEOUT = 10000;
+const MIN_RETRY_DELAY = 1000;
+const MAX_RETRY_DELAY = 30000;
+/** From an expected end to the poll for it. */
+const END_DELAY = 100;
+/** Among so many bars one is always near its end, so no poll is early for it. */
+const MANY_BARS = 10;
+/** By HTTP status; `fetch` gives a redirect the status 0. @type {Record<number, State>} */
+const ERROR_STATES = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden' };
+/** The server refuses a request with any other id. */
+const VALID_ID = /^[^\p{Cc}\p{Cs}]{1,255}$/u;
+
+/** The completed share in percent, rounded down to one decimal. @param {Status} status */
 export function percentage({ status, current, length }) {
   if (status === 'finished') return 100;
   const done = current ?? 0;
@@ -45,38 +48,52 @@ export function percentage({ status, current, length }) {
 function stateOf(status) {
   const word = status.status;
   if (word === 'pending' || word === 'unknown') return 'waiting';
-  if (WORDS.includes(word)) return /** @type {State} */ (word);
+  if (STATE_WORDS.includes(word)) return /** @type {State} */ (word);
   return percentage(status) === undefined ? 'indeterminate' : 'running';
+}
+
+/** A status without `started` does not identify its run, so all of it is compared. */
+/** @param {Status} one @param {Status} other */
+function isSameRun(one, other) {
+  return one.started ? one.started === other.started : JSON.stringify(one) === JSON.stringify(other);
 }
 
 /** @typedef {{at: number, current: number, length: unknown}} Sample */
 
-/** A bar's view of a task; nothing is forgotten while it is not polled. */
+/** What one bar knows of its task, also while it is not polled. */
 export class Watch {
   #listener;
   #interval;
-  #told;
+  #reported;
   #misses = 0;
   /** @type {number | undefined} */
   #unknownSince;
   /** @type {Sample[]} */
   #samples = [];
-  /** Expected then, if ever. */
+  /** The expected one. */
   end = Infinity;
+  askedAt = -Infinity;
+  /** Whether an answer showed the task before its end. */
+  wasActive = false;
   /** @type {Estimate | undefined} */
   estimate;
 
   /** @param {string} id @param {(watch: Watch) => void} listener @param {WatchOptions} [options] */
-  constructor(id, listener, { status = { status: 'unknown' }, min = 500, max = 5000, patience = 30000 } = {}) {
+  constructor(id, listener, options = {}) {
+    const { status = { status: 'unknown' }, previousEnd, isAttached = () => true } = options;
+    const { min = 500, max = 5000, patience = 30000, delay = 0 } = options;
     this.id = id;
-    this.#listener = listener;
     this.status = status;
-    this.state = stateOf(status);
+    this.previousEnd = previousEnd;
+    this.isAttached = isAttached;
     this.min = min;
     this.max = max;
     this.patience = patience;
+    this.delay = delay;
+    this.state = stateOf(status);
+    this.#listener = listener;
     this.#interval = min;
-    this.#told = JSON.stringify([this.state, status, true]);
+    this.#reported = JSON.stringify([this.state, status, true]);
   }
 
   get known() {
@@ -84,23 +101,34 @@ export class Watch {
   }
 
   get over() {
-    return OVER.includes(this.state);
+    return FINAL_STATES.includes(this.state);
+  }
+
+  get finalStatus() {
+    return this.over && this.state === this.status.status ? this.status : undefined;
   }
 
   get interval() {
     return Math.min(Math.max(this.#interval, this.min), this.max);
   }
 
+  /** @param {number} now */
+  isDue(now) {
+    return this.state !== 'unknown' || now - this.askedAt > UNKNOWN_INTERVAL * 0.9;
+  }
+
   /** @param {Status} status @param {number} now */
   answer(status, now) {
+    if (this.previousEnd && isSameRun(this.previousEnd, status)) status = { status: 'unknown' };
     let state = stateOf(status);
     if (status.status !== 'unknown') {
-      if (this.state === 'waiting' && state !== 'waiting') this.#interval = this.min;
+      if (/^(waiting|unknown)$/.test(this.state) && state !== 'waiting') this.#interval = this.min;
       this.#misses = 0;
+      this.wasActive ||= !FINAL_STATES.includes(state);
     } else {
       status = this.status;
       if (this.known) {
-        state = (this.#misses += 1) < MISSES ? stateOf(status) : 'lost';
+        state = (this.#misses += 1) < MAX_MISSES ? stateOf(status) : 'lost';
       } else if (now - (this.#unknownSince ??= now) >= this.patience) {
         state = 'unknown';
       }
@@ -110,13 +138,13 @@ export class Watch {
 
   /** @param {State} state @param {Status} [status] @param {Estimate} [estimate] */
   become(state, status = this.status, estimate) {
-    const told = JSON.stringify([state, status, !estimate]);
-    if (this.over || told === this.#told) return;
-    this.#told = told;
+    const report = JSON.stringify([state, status, !estimate]);
+    if (this.over || report === this.#reported) return;
+    this.#reported = report;
     this.state = state;
     this.status = status;
     this.estimate = estimate;
-    // One that throws disturbs nobody.
+    // An exception in a listener does not affect the other watches.
     queueMicrotask(() => this.#listener(this));
   }
 
@@ -125,23 +153,25 @@ export class Watch {
     const samples = this.#samples;
     const last = samples.at(-1)?.current ?? -Infinity;
     if (typeof current !== 'number' || current < last) samples.length = 0;
-    else if (current > last && samples.push({ at: now, current, length }) > SAMPLES) samples.shift();
+    else if (current > last && samples.push({ at: now, current, length }) > MAX_SAMPLES) samples.shift();
     const at = samples.at(-1)?.at ?? 0;
-    // Nothing is known once it stands still for longer than it moved.
+    // There is no rate if the task stands still for longer than it moved.
     const rate = now - at <= at - (samples[0]?.at ?? at) ? rateOf(samples) : NaN;
-    const whole = typeof length === 'number' ? length : NaN;
-    // A position is older than its first sight: the freshest one promises the earliest end.
-    this.end = Math.min(...samples.map((one) => one.at + (whole - one.current) / rate)) || Infinity;
-    const pace = whole / rate / POLLS_PER_TASK;
-    this.#interval = Math.min(...(pace > 0 ? [pace, this.interval * TRUST] : [this.interval * RISE, CALM]));
-    // No promise where the later half belies the whole, or the length grows.
+    const total = typeof length === 'number' ? length : NaN;
+    // A position is older than the poll that read it: the earliest end is the most exact.
+    this.end = Math.min(...samples.map((sample) => sample.at + (total - sample.current) / rate)) || Infinity;
+    const pace = total / rate / POLLS_PER_TASK;
+    this.#interval = Math.min(
+      ...(pace > 0 ? [pace, this.interval * MAX_GROWTH] : [this.interval * IDLE_GROWTH, MAX_IDLE_INTERVAL]),
+    );
+    // There is no estimate if the rate changes or the length grows.
     const later = samples.slice(samples.length >> 1);
-    const steady = Math.abs(rateOf(later) / rate - 1) < STEADY && later[0].length === length;
+    const steady = Math.abs(rateOf(later) / rate - 1) < MAX_RATE_DEVIATION && later[0].length === length;
     return steady && later.length > 2 && this.end > now ? { rate, left: this.end - now } : undefined;
   }
 }
 
-/** NaN for less than two. @param {Sample[]} samples */
+/** Units per ms; NaN for less than two samples. @param {Sample[]} samples */
 function rateOf([first, ...others]) {
   const last = others.at(-1);
   return last ? (last.current - first.current) / (last.at - first.at) : NaN;
@@ -158,7 +188,7 @@ export const poll = (url, id, listener, options) => {
   return () => poller.remove(watch);
 };
 
-/** Polls a status URL while there are watches. */
+/** Polls a status URL while it has watches. */
 export class ProgressPoller {
   #url;
   /** @type {Set<Watch>} */
@@ -167,15 +197,15 @@ export class ProgressPoller {
   #channel;
   /** @type {any} */
   #timer;
+  /** The time of the next poll. */
   #due = Infinity;
-  /** @type {AbortController | undefined} */
-  #flight;
-  #sent = 0;
+  /** Of the poll in progress. @type {AbortController | undefined} */
+  #request;
+  #sentAt = 0;
   #failures = 0;
-  /** Nothing is asked before. */
-  #embargo = 0;
+  #notBefore = 0;
 
-  /** The one that the page's bars share. @param {string} url */
+  /** The poller that the page's bars share. @param {string} url */
   static of(url) {
     const { href } = new URL(url, document.baseURI);
     const poller = pollers.get(href) ?? new ProgressPoller(href);
@@ -190,11 +220,11 @@ export class ProgressPoller {
 
   /** @param {Watch} watch */
   add(watch) {
-    if (!AN_ID.test(watch.id)) watch.become('unknown');
+    if (!VALID_ID.test(watch.id)) return watch.become('unknown');
     if (watch.over || this.#watches.has(watch)) return;
     if (!this.#watches.size) this.#open();
     this.#watches.add(watch);
-    this.#arrange(performance.now() + (watch.known ? this.#about(watch.min) : 0));
+    this.#schedule(performance.now() + (watch.known ? this.#jitter(watch.min) : watch.delay));
   }
 
   /** @param {Watch} watch */
@@ -203,27 +233,30 @@ export class ProgressPoller {
   }
 
   #open() {
-    document.addEventListener('visibilitychange', this.#turn);
-    // The server forgets an end within a minute: a hidden tab hears of it from the others.
-    this.#channel = new BroadcastChannel(this.#url);
+    document.addEventListener('visibilitychange', this.#onVisibilityChange);
+    // A hidden page does not poll: it receives ends from the other pages of the same account.
+    const { channel } = pageConfig();
+    if (!channel) return;
+    this.#channel = new BroadcastChannel(`${channel} ${this.#url}`);
     this.#channel.onmessage = ({ data: [id, status] }) => {
-      this.#tell([id], (watch) => watch.answer(status, performance.now()));
+      this.#forEach([id], (watch) => watch.answer(status, performance.now()));
       this.#sweep();
     };
   }
 
   #close() {
-    this.#flight?.abort();
-    this.#flight = undefined;
+    this.#request?.abort();
+    this.#request = undefined;
     this.#cancel();
-    document.removeEventListener('visibilitychange', this.#turn);
+    document.removeEventListener('visibilitychange', this.#onVisibilityChange);
     this.#channel?.close();
+    this.#channel = undefined;
     if (pollers.get(this.#url) === this) pollers.delete(this.#url);
   }
 
-  #turn = () => {
+  #onVisibilityChange = () => {
     this.#cancel();
-    this.#arrange(performance.now());
+    this.#schedule(performance.now());
   };
 
   #cancel() {
@@ -231,76 +264,84 @@ export class ProgressPoller {
     this.#due = Infinity;
   }
 
-  /** Half to all of it: pages do not march in step. @param {number} ms */
-  #about(ms) {
+  /** Half to all of a time, so that pages do not poll at the same moments. @param {number} ms */
+  #jitter(ms) {
     return (ms * (1 + Math.random())) / 2;
   }
 
-  /** @param {number} wish when to poll, if not sooner */
-  #arrange(wish) {
-    const at = Math.max(wish, this.#embargo);
+  /** @param {number} time of the next poll, at the latest */
+  #schedule(time) {
+    const at = Math.max(time, this.#notBefore);
     if (at >= this.#due) return;
     this.#cancel();
     this.#due = at;
-    if (this.#flight || document.hidden) return;
+    if (this.#request || document.hidden) return;
     this.#timer = setTimeout(() => this.#poll(), at - performance.now());
   }
 
   async #poll() {
-    const flight = (this.#flight = new AbortController());
-    const timeout = setTimeout(() => flight.abort(), TIMEOUT);
-    this.#sent = performance.now();
-    this.#embargo = this.#sent + Math.min(...[...this.#watches].map(({ min }) => min));
-    this.#cancel();
-    const waits = await Promise.all(this.#batches().map((ids) => this.#ask(ids, flight)));
-    clearTimeout(timeout);
-    if (this.#flight !== flight) return;
-    this.#flight = undefined;
     this.#sweep();
-    if (this.#watches.size) this.#goOn(Math.max(...waits));
+    if (!this.#watches.size) return;
+    const request = (this.#request = new AbortController());
+    const timeout = setTimeout(() => request.abort(), REQUEST_TIMEOUT);
+    const now = performance.now();
+    const watches = [...this.#watches];
+    this.#sentAt = now;
+    this.#notBefore = now + Math.min(...watches.map(({ min }) => min));
+    this.#cancel();
+    const due = watches.filter((watch) => watch.isDue(now));
+    for (const watch of due) watch.askedAt = now;
+    const waits = await Promise.all(this.#batches(due).map((ids) => this.#ask(ids, request)));
+    clearTimeout(timeout);
+    if (this.#request !== request) return;
+    this.#request = undefined;
+    this.#sweep();
+    if (this.#watches.size) this.#scheduleNext(Math.max(...waits));
   }
 
-  /** @param {number} wait 0 after errors without a Retry-After, negative after none */
-  #goOn(wait) {
+  /** @param {number} wait 0 after an error without Retry-After, negative without an error */
+  #scheduleNext(wait) {
     const now = performance.now();
-    const wish = this.#due;
+    const scheduled = this.#due;
     this.#cancel();
     if (wait < 0) {
       this.#failures = 0;
-      this.#arrange(Math.min(wish, now + this.#pause(now)));
+      this.#schedule(Math.min(scheduled, now + this.#pause(now)));
     } else {
-      this.#embargo = Math.max(this.#embargo, now + wait * (1 + Math.random() / 10));
-      this.#arrange(now + this.#about(Math.min(FIRST_RETRY * 2 ** this.#failures, LAST_RETRY)));
+      this.#notBefore = Math.max(this.#notBefore, now + wait * (1 + Math.random() / 10));
+      this.#schedule(now + this.#jitter(Math.min(MIN_RETRY_DELAY * 2 ** this.#failures, MAX_RETRY_DELAY)));
       this.#failures += 1;
     }
   }
 
   /** @param {number} now */
   #pause(now) {
-    const watches = [...this.#watches];
-    // A page that needs more requests for a poll makes fewer polls.
-    const stretch = Math.sqrt(this.#batches().length);
+    const watches = [...this.#watches].filter(({ state }) => state !== 'unknown');
+    // A page that needs several requests a poll polls less often.
+    const stretch = Math.sqrt(this.#batches(watches).length);
     const shortest = Math.min(...watches.map(({ interval, max }) => Math.min(interval * stretch, max)));
-    const interval = shortest * (0.98 + Math.random() / 25);
-    const pauses = watches.map((watch) => {
-      // A slow server has peace in between.
-      const regular = Math.max(interval - (now - this.#sent), watch.min);
+    const factor = 0.98 + Math.random() / 25;
+    const pauses = [...this.#watches].map((watch) => {
+      if (watch.state === 'unknown') return watch.askedAt + UNKNOWN_INTERVAL * factor - now;
+      // The interval is from poll to poll; after the answer of a slow server comes a pause.
+      const regular = Math.max(shortest * factor - (now - this.#sentAt), watch.min);
       const left = watch.end - now;
-      // The longer it is overdue, the less it is worth to look for.
-      const end = left > 0 ? left + GRACE : -left / 2;
-      const least = Math.max(watch.min, (regular * watches.length) / CROWD);
+      // The longer the end is overdue, the later is the poll for it.
+      const end = left > 0 ? left + END_DELAY : -left / 2;
+      const least = Math.max(watch.min, (regular * watches.length) / MANY_BARS);
       return Math.min(regular, Math.max(least, end));
     });
     return Math.min(...pauses);
   }
 
-  #batches() {
+  /** The ids for each request. @param {Watch[]} watches */
+  #batches(watches) {
     /** @type {string[][]} */
     const batches = [];
     let length = Infinity;
-    for (const id of new Set([...this.#watches].map((watch) => watch.id))) {
+    for (const id of new Set(watches.map((watch) => watch.id))) {
       const size = query([id]).length + 1;
-      if (length + size > LONGEST_URL || batches.at(-1)?.length === MOST_IDS) {
+      if (length + size > MAX_URL_LENGTH || batches.at(-1)?.length === MAX_IDS) {
         batches.push([]);
         length = this.#url.length;
       }
@@ -310,48 +351,50 @@ export class ProgressPoller {
     return batches;
   }
 
-  /** @param {string[]} ids @param {AbortController} flight @returns {Promise<number>} for `#goOn` */
-  async #ask(ids, flight) {
+  /** @param {string[]} ids @param {AbortController} request @returns {Promise<number>} for `#scheduleNext` */
+  async #ask(ids, request) {
     let response, answer;
-    let news = true;
+    let isReported = true;
     try {
       response = await fetch(this.#url + (this.#url.includes('?') ? '&' : '?') + query(ids), {
         headers: { Accept: 'application/json' },
         cache: 'no-store',
-        // It leads to a sign-in page, maybe another site's.
+        // It leads to a sign-in page, perhaps of another site.
         redirect: 'manual',
-        signal: flight.signal,
+        // While a navigation is pending, WebKit sends no other request.
+        keepalive: true,
+        signal: request.signal,
       });
       if (response.ok) answer = await response.json();
     } catch (error) {
-      // One lost request is no news: the next one comes soon.
-      news = this.#failures > 0 || !(error instanceof TypeError);
+      // One failed connection is not reported: the next poll is soon.
+      isReported = this.#failures > 0 || !(error instanceof TypeError);
     }
-    if (this.#flight !== flight) return -1;
+    if (this.#request !== request) return -1;
     if (answer && typeof answer === 'object') {
       const answers = ids.length > 1 ? answer : { [ids[0]]: answer };
-      this.#tell(ids, (watch) => {
-        const told = answers[watch.id];
-        const status = typeof told?.status === 'string' ? told : { status: 'unknown' };
-        watch.answer(status, this.#sent);
-        if (status.status === 'finished') this.#channel?.postMessage([watch.id, status]);
+      this.#forEach(ids, (watch) => {
+        const answered = answers[watch.id];
+        const status = typeof answered?.status === 'string' ? answered : { status: 'unknown' };
+        watch.answer(status, this.#sentAt);
+        if (watch.state === 'finished') this.#channel?.postMessage([watch.id, status]);
       });
       return -1;
     }
-    const refusal = response && REFUSALS[response.status];
-    if (news) this.#tell(ids, (watch) => watch.become(refusal ?? 'trouble'));
-    if (refusal) return -1;
+    const state = response && ERROR_STATES[response.status];
+    if (isReported) this.#forEach(ids, (watch) => watch.become(state ?? 'trouble'));
+    if (state) return -1;
     return response ? retryAfter(response.headers) : 0;
   }
 
-  /** @param {string[]} ids @param {(watch: Watch) => void} what */
-  #tell(ids, what) {
+  /** @param {string[]} ids @param {(watch: Watch) => void} callback */
+  #forEach(ids, callback) {
     const asked = new Set(ids);
-    for (const watch of this.#watches) if (asked.has(watch.id)) what(watch);
+    for (const watch of this.#watches) if (asked.has(watch.id)) callback(watch);
   }
 
   #sweep() {
-    for (const watch of this.#watches) if (watch.over) this.remove(watch);
+    for (const watch of this.#watches) if (watch.over || !watch.isAttached()) this.remove(watch);
   }
 }
 
@@ -360,10 +403,10 @@ function query(ids) {
   return ids.map((id) => `progress_id=${encodeURIComponent(id)}`).join('&');
 }
 
-/** A date counts by the server's clock. @param {any} headers */
+/** A date is one of the server's clock. @param {Headers} headers */
 function retryAfter(headers) {
-  const value = headers.get('Retry-After');
-  const now = Date.parse(headers.get('Date')) || Date.now();
+  const value = headers.get('Retry-After') ?? '';
+  const now = Date.parse(headers.get('Date') ?? '') || Date.now();
   const wait = Number(value) * 1000 || Date.parse(value) - now;
-  return wait > 0 ? Math.min(wait, 2 ** 30) : 0; // a timer holds twice that
+  return wait > 0 ? Math.min(wait, 2 ** 30) : 0; // a timer holds 2 ** 31
 }

@@ -1,42 +1,20 @@
 /**
- * Draws tasks around a native `<progress>`, with the words of the page.
+ * The element `<pyramid-progress>`: shows tasks with a native `<progress>` and the words of the page.
  *
- * @import { Page, State, Status } from './types.js'
+ * @import { State, Status, WatchOptions } from './types.js'
  */
 
+import { formatDuration, formatNumber } from './format.js';
+import { pageConfig } from './page.js';
 import { ProgressPoller, Watch, percentage } from './poller.js';
 
-/** Ms between two announcements to a screen reader (ARIA25). */
-const SILENCE = 10000;
-/** A URL of the web; in a relative one, a path, query or fragment comes before any colon. */
+/** Ms between two announcements to screen readers (WCAG technique ARIA25). */
+const ANNOUNCEMENT_INTERVAL = 10000;
+/** Ms from the submit of a form to the first poll: in WebKit, an earlier request fails. */
+const FORM_DELAY = 250;
+/** A URL of the web; a relative one has a path, query or fragment before any colon. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
 const PARTS = ['label', 'amount', 'line', 'state', 'message', 'pace', 'result', 'live'];
-
-const meta = document.querySelector('meta[name=pyramid-progress]');
-/** @type {Page} */
-const page = JSON.parse(meta?.getAttribute('content') ?? '{}');
-const words = page.words ?? {};
-
-/** @type {Record<string, Intl.NumberFormat>} */
-const formats = {};
-
-/** @param {number} value @param {Intl.NumberFormatOptions} options @param {string} [lang] @returns {string} */
-function format(value, options, lang) {
-  try {
-    return (formats[`${options.unit ?? options.style} ${lang}`] ??= new Intl.NumberFormat(lang, options)).format(value);
-  } catch {
-    return format(value, options); // there is no such language
-  }
-}
-
-/** As exact as a promise is. @param {number} ms @param {string} [lang] */
-function time(ms, lang) {
-  const seconds = Math.max(Math.ceil(ms / 5000), 1) * 5;
-  const minutes = Math.ceil(seconds / 60);
-  const [value, unit] =
-    seconds < 60 ? [seconds, 'second'] : minutes < 90 ? [minutes, 'minute'] : [Math.round(minutes / 60), 'hour'];
-  return format(value, { style: 'unit', unit, unitDisplay: 'long' }, lang);
-}
 
 /** @param {unknown} value */
 function text(value) {
@@ -60,17 +38,24 @@ function set(node, name, value) {
   else node.setAttribute(name, value);
 }
 
-/** `<pyramid-progress>`, as `types.d.ts` describes it. */
+/** '' if there is no URL, or no safe one. @param {Status} status */
+function resultUrl({ result }) {
+  const url = text(result?.url);
+  return WEB_URL.test(url) ? url : '';
+}
+
+/** `<pyramid-progress>`; `types.d.ts` describes its attributes, properties and events. */
 export class PyramidProgressElement extends HTMLElement {
-  static observedAttributes = ['progress-id', 'src', 'poll-min', 'poll-max', 'patience'];
+  static observedAttributes = ['progress-id', 'src', 'poll-min', 'poll-max', 'patience', 'status'];
 
   /** @type {Watch | undefined} */
   #watch;
   /** @type {ProgressPoller | undefined} */
   #poller;
-  #sentence = '';
-  /** While it is too early. @type {any} */
-  #silence;
+  /** The latest one, made or not. */
+  #announcement = '';
+  /** Runs until the next one. @type {any} */
+  #announcementTimer;
 
   get progressId() {
     return this.getAttribute('progress-id') ?? '';
@@ -80,21 +65,21 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   get src() {
-    return this.getAttribute('src') ?? page.src ?? '';
+    return this.getAttribute('src') ?? pageConfig().src ?? '';
   }
   set src(value) {
     this.setAttribute('src', value);
   }
 
   get pollMin() {
-    return this.#seconds('poll-min', page.min ?? 0.5);
+    return this.#seconds('poll-min', pageConfig().min ?? 0.5);
   }
   set pollMin(value) {
     this.setAttribute('poll-min', String(value));
   }
 
   get pollMax() {
-    return Math.max(this.#seconds('poll-max', page.max ?? 5), this.pollMin);
+    return Math.max(this.#seconds('poll-max', pageConfig().max ?? 5), this.pollMin);
   }
   set pollMax(value) {
     this.setAttribute('poll-max', String(value));
@@ -107,6 +92,13 @@ export class PyramidProgressElement extends HTMLElement {
     this.setAttribute('patience', String(value));
   }
 
+  get whenFinished() {
+    return this.getAttribute('when-finished') ?? '';
+  }
+  set whenFinished(value) {
+    this.setAttribute('when-finished', value);
+  }
+
   /** @returns {State} */
   get state() {
     return this.#watch?.state ?? 'waiting';
@@ -117,13 +109,16 @@ export class PyramidProgressElement extends HTMLElement {
     return this.#watch?.status ?? { status: 'unknown' };
   }
 
+  /** Follows a new run of the same task id, and ignores the end that was shown. */
+  restart() {
+    const previousEnd = this.#watch?.finalStatus ?? this.#watch?.previousEnd;
+    this.removeAttribute('status');
+    this.#follow({ previousEnd });
+  }
+
   connectedCallback() {
     this.addEventListener('submit', this.#cancel);
-    if (!this.#watch) {
-      const status = JSON.parse(this.getAttribute('status') ?? 'null') ?? undefined;
-      const watch = new Watch(this.progressId, () => this.#change(watch), { status, ...this.#timing() });
-      this.#watch = watch;
-    }
+    this.#watch ??= this.#makeWatch({ status: this.#renderedStatus() });
     if (this.progressId && this.src && !this.#watch.over) {
       this.#poller = ProgressPoller.of(this.src);
       this.#poller.add(this.#watch);
@@ -132,21 +127,52 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    // What moves is back in a moment.
+    // An element that is moved is connected again at once.
     queueMicrotask(() => this.isConnected || this.#leave());
   }
 
   /** @param {string} name @param {string | null} old @param {string | null} value */
   attributeChangedCallback(name, old, value) {
-    if (!this.#watch || old === value) return;
-    if (name === 'progress-id' || name === 'src') {
-      this.#leave();
-      this.#watch = undefined;
-      this.removeAttribute('status'); // the other task's
-      if (this.isConnected) this.connectedCallback();
+    const watch = this.#watch;
+    if (!watch) return;
+    if (name === 'progress-id' && old === value) {
+      // Otherwise a new run is followed already.
+      if (watch.over || watch.state === 'unknown') this.restart();
+    } else if (old === value) {
+      return;
+    } else if (name === 'progress-id' || name === 'src') {
+      this.removeAttribute('status'); // of the other task
+      this.#follow({});
+    } else if (name === 'status') {
+      // A script that morphs the page wrote a newer status of the server.
+      if (value !== null && value !== JSON.stringify(watch.status)) this.#follow({ status: this.#renderedStatus() });
     } else {
-      Object.assign(this.#watch, this.#timing());
+      Object.assign(watch, this.#timing());
     }
+  }
+
+  /** @returns {Status | undefined} */
+  #renderedStatus() {
+    return JSON.parse(this.getAttribute('status') ?? 'null') ?? undefined;
+  }
+
+  /** @param {WatchOptions} options */
+  #follow(options) {
+    this.#leave();
+    this.#watch = this.#makeWatch(options);
+    if (this.isConnected) this.connectedCallback();
+  }
+
+  /** @param {WatchOptions} options */
+  #makeWatch(options) {
+    const watch = new Watch(this.progressId, () => this.#change(watch), {
+      ...options,
+      ...this.#timing(),
+      delay: this.classList.contains('pp-form') ? FORM_DELAY : 0,
+      // The removal of a frame calls no `disconnectedCallback` of the elements in it.
+      isAttached: () => this.isConnected && this.ownerDocument.defaultView !== null,
+    });
+    return watch;
   }
 
   /** @param {SubmitEvent} event */
@@ -158,15 +184,15 @@ export class PyramidProgressElement extends HTMLElement {
     const headers = { Accept: 'application/json' };
     const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
     if (response?.ok && !response.redirected) this.#watch?.answer(await response.json(), performance.now());
-    // The answer tells why not; of an end (409), the next poll tells.
+    // The response gives the reason; after 409, the next poll shows the end.
     else if (response && response.status !== 409) form.submit();
   };
 
   #leave() {
     if (this.#watch) this.#poller?.remove(this.#watch);
     this.#poller = undefined;
-    clearTimeout(this.#silence);
-    this.#silence = undefined;
+    clearTimeout(this.#announcementTimer);
+    this.#announcementTimer = undefined;
   }
 
   /** @param {string} name @param {number} otherwise */
@@ -182,27 +208,35 @@ export class PyramidProgressElement extends HTMLElement {
   /** @param {Watch} watch */
   #change(watch) {
     if (watch !== this.#watch) return;
+    const { state, status: detail, finalStatus } = watch;
+    // A copy of the element shows the end, too.
+    if (finalStatus) set(this, 'status', JSON.stringify(finalStatus));
     this.#draw();
-    const { state, status: detail } = watch;
     const events = ['update'];
-    // What ends it has an event of its own.
-    if (watch.over || state === 'trouble') events.push(watch.known && state === detail.status ? state : 'error');
+    if (finalStatus) events.push(state);
+    else if (watch.over || state === 'trouble' || state === 'unknown') events.push('error');
     for (const event of events) {
       this.dispatchEvent(new CustomEvent(`progress:${event}`, { bubbles: true, detail }));
     }
+    // A listener may have followed another task by now.
+    if (watch !== this.#watch || state !== 'finished' || !this.whenFinished) return;
+    import('./when-finished.js').then(({ react }) =>
+      react(this.whenFinished, watch.id, detail, resultUrl(detail), watch.wasActive),
+    );
   }
 
   #draw() {
     const { state, status } = this;
-    const language = this.closest('[lang]')?.getAttribute('lang') || page.lang;
+    const { lang, words = {} } = pageConfig();
+    const language = this.closest('[lang]')?.getAttribute('lang') || lang;
     const done = percentage(status);
     let amount = '';
-    if (done !== undefined) amount = format(Math.floor(done) / 100, { style: 'percent' }, language);
-    else if (typeof status.current === 'number' && status.current) amount = format(status.current, {}, language);
-    const moves = /^(running|indeterminate)$/.test(state);
-    // A word of the application's own is shown as it is.
-    const word = moves && status.status !== 'running' ? status.status : (words[state] ?? state);
-    const pace = moves ? this.#pace(language) : '';
+    if (done !== undefined) amount = formatNumber(Math.floor(done) / 100, { style: 'percent' }, language);
+    else if (typeof status.current === 'number' && status.current) amount = formatNumber(status.current, {}, language);
+    const isActive = state === 'running' || state === 'indeterminate';
+    // A status word of the application's own is shown as it is.
+    const word = isActive && status.status !== 'running' ? status.status : (words[state] ?? state);
+    const pace = isActive ? this.#pace(words, language) : '';
     const label = text(status.label);
     const name = label || text(words.progress);
 
@@ -217,23 +251,22 @@ export class PyramidProgressElement extends HTMLElement {
     this.#write('pace', pace);
     const message = text(status.message);
     this.#write('message', message);
-    const link = text(status.result?.url);
-    const url = WEB_URL.test(link) ? link : '';
+    const url = resultUrl(status);
     this.#write('result', text(status.result?.text) || (url && text(words.result)));
     set(this.querySelector('.pp-result'), 'href', url || null);
     set(this.querySelector('.pp-cancel'), 'hidden', status.cancellable && !this.#watch?.over ? null : '');
-    // An end that the server rendered is no news.
-    if (this.#poller) this.#say(join(name, amount, word, pace || message));
+    // An end that the server rendered is part of the page and is not announced.
+    if (this.#poller) this.#announce(join(name, amount, word, pace || message));
   }
 
-  /** @param {string} [language] */
-  #pace(language) {
+  /** @param {Record<string, string>} words @param {string} [language] */
+  #pace(words, language) {
     const { left, rate } = this.#watch?.estimate ?? { left: 0, rate: 0 };
     return join(
-      rate && left < Infinity ? fill(words.left, time(left, language)) : '',
-      // Nobody counts parts of units, as stages have them.
+      rate && left < Infinity ? fill(words.left, formatDuration(left, language)) : '',
+      // Fractions of a unit, as stages have them, are not counted.
       rate > 1e-5 && Number.isInteger(this.status.current)
-        ? fill(words.rate, format(Number((rate * 1000).toPrecision(2)), {}, language))
+        ? fill(words.rate, formatNumber(Number((rate * 1000).toPrecision(2)), {}, language))
         : '',
     );
   }
@@ -262,24 +295,24 @@ export class PyramidProgressElement extends HTMLElement {
     if (node && node.textContent !== content) (node.firstChild ?? node).textContent = content;
   }
 
-  /** At the start, at the end, and now and then. @param {string} sentence */
-  #say(sentence) {
-    this.#sentence = sentence;
+  /** To screen readers: the first and the last one at once, others with pauses. @param {string} sentence */
+  #announce(sentence) {
+    this.#announcement = sentence;
     const over = this.#watch?.over;
-    if (this.#silence && !over) return;
-    clearTimeout(this.#silence);
+    if (this.#announcementTimer && !over) return;
+    clearTimeout(this.#announcementTimer);
     this.#write('live', sentence);
     if (over) return;
-    this.#silence = setTimeout(() => {
-      this.#silence = undefined;
-      if (this.#sentence !== sentence) this.#say(this.#sentence);
-    }, SILENCE);
+    this.#announcementTimer = setTimeout(() => {
+      this.#announcementTimer = undefined;
+      if (this.#announcement !== sentence) this.#announce(this.#announcement);
+    }, ANNOUNCEMENT_INTERVAL);
   }
 }
 
-// Few pages have such forms.
-const load = () => document.querySelector('form[data-progress], .pp-form') && import('./form.js');
-addEventListener('focusin', load);
-load();
+// Few pages have such a form.
+const loadForm = () => document.querySelector('form[data-progress], .pp-form') && import('./form.js');
+addEventListener('focusin', loadForm);
+loadForm();
 
 if (!customElements.get('pyramid-progress')) customElements.define('pyramid-progress', PyramidProgressElement);

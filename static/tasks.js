@@ -1,13 +1,13 @@
 /**
- * Keeps a list of tasks live: what was started since comes in on top. The bars move by themselves, and one that has
- * ended stays, so that it can be read.
+ * Adds new tasks to the top of a task list. The bars update themselves, and a task that has ended stays in the list, so
+ * that its end can be read.
  */
 
-/** Ms between two looks. */
+/** The time in ms between two requests for the list. */
 const INTERVAL = 5000;
 
-/** @param {ParentNode} node @returns {Map<string, Element>} the list's items by progress id */
-function items(node) {
+/** Returns the items of a list by progress id. @param {ParentNode} node @returns {Map<string, Element>} */
+function itemsById(node) {
   return new Map(
     [...node.querySelectorAll('li:has(> pyramid-progress)')].map((item) => [
       item.querySelector('pyramid-progress')?.getAttribute('progress-id') ?? '',
@@ -16,8 +16,13 @@ function items(node) {
   );
 }
 
-/** @param {string} url @returns {Promise<Document | null>} the page, parsed without a sink for markup */
-function load(url) {
+/**
+ * Loads a page. XMLHttpRequest parses it without a function that makes markup of text, which a content security policy
+ * may forbid (trusted types).
+ *
+ * @param {string} url @returns {Promise<Document | null>}
+ */
+function loadPage(url) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open('GET', url);
@@ -28,26 +33,26 @@ function load(url) {
   });
 }
 
-/** @param {Element} list @param {string} src where the list is, as JSON */
-async function look(list, src) {
+/** Loads the page again if there are new tasks. @param {Element} list @param {string} src the list's JSON */
+async function refresh(list, src) {
   const response = await fetch(src, { headers: { Accept: 'application/json' }, redirect: 'manual' }).catch(() => null);
   if (!response?.ok) return;
   const { tasks } = await response.json();
-  const known = items(list);
+  const known = itemsById(list);
   if (Object.keys(tasks).every((id) => known.has(id))) return;
-  const page = await load(location.href);
-  const fresh = page?.querySelector('.pp-tasks ol');
-  if (!fresh) return;
+  const page = await loadPage(location.href);
+  const loaded = page?.querySelector('.pp-tasks ol');
+  if (!loaded) return;
   const shown = list.querySelector('ol');
   if (!shown) {
-    list.querySelector('p')?.replaceWith(document.importNode(fresh, true));
+    list.querySelector('p')?.replaceWith(document.importNode(loaded, true));
     return;
   }
-  const added = [...items(fresh)].filter(([id]) => !known.has(id)).map(([, item]) => document.importNode(item, true));
-  shown.prepend(...added);
+  const added = [...itemsById(loaded)].filter(([id]) => !known.has(id));
+  shown.prepend(...added.map(([, item]) => document.importNode(item, true)));
 }
 
 for (const list of document.querySelectorAll('.pp-tasks[data-src]')) {
   const src = list.getAttribute('data-src') ?? '';
-  setInterval(() => document.hidden || look(list, src), INTERVAL);
+  setInterval(() => document.hidden || refresh(list, src), INTERVAL);
 }

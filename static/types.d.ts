@@ -1,6 +1,6 @@
-/** What goes through the widget's modules. */
+/** The types of the widget's modules. */
 
-/** A status as the server tells it; members that are not named here are passed on untouched. */
+/** A status as the server sends it. The widget passes on members that are not named here without a change. */
 export interface Status {
   /**
    * `unknown`, `pending`, `running`, `finished`, `failed`, `cancelled`, `stalled`, `cancelling`, or a
@@ -9,13 +9,16 @@ export interface Status {
   status: string;
   label?: string;
   message?: string | null;
-  /** How much is done, in units of `length`. */
+  /** The completed amount, in units of `length`. */
   current?: number | null;
-  /** How much there is to do. */
+  /** The total amount. */
   length?: number | null;
-  /** Whether this visitor may ask it to stop. */
+  /** When the task was started, as an ISO 8601 UTC time. It identifies the run. */
+  started?: string;
+  tags?: string[] | null;
+  /** Whether this visitor may cancel the task. */
   cancellable?: boolean;
-  /** A link to what came of it. */
+  /** A link to the result of the task. */
   result?: { url?: string; text?: string } | null;
 }
 
@@ -24,49 +27,57 @@ export type State =
   /** Not started, or not known yet. */
   | 'waiting'
   | 'running'
-  /** Running, without a length that can be used. */
+  /** Running, without a usable length. */
   | 'indeterminate'
-  /** Running, but without a sign of life. */
+  /** Running, but its heartbeats stopped. */
   | 'stalled'
-  /** Running, but asked to stop. */
+  /** Running, and asked to stop. */
   | 'cancelling'
   | 'finished'
   | 'failed'
   | 'cancelled'
-  /** Was known, and is no more. */
+  /** The task was known, and is unknown now. */
   | 'lost'
-  /** Never was known. */
+  /** The task was never known. The widget keeps asking for it, every 30 s. */
   | 'unknown'
-  /** There is no usable answer at present. */
+  /** The last poll brought no usable answer. */
   | 'trouble'
-  /** The server asks who one is (status 401, or a redirect). */
+  /** The server requires a login (status 401, or a redirect). */
   | 'signed-out'
-  /** The server does not tell this visitor (status 403). */
+  /** The server denies this visitor the status (status 403). */
   | 'forbidden';
 
-/** What can be told of a steady pace. */
+/** The estimate for a task that moves at a steady rate. */
 export interface Estimate {
   /** Units of `length` per ms. */
   rate: number;
-  /** Ms until the end; Infinity where there is no length. */
+  /** The time until the end in ms; Infinity if the task has no length. */
   left: number;
 }
 
+/** What a watch is made with. All times are in ms. */
 export interface WatchOptions {
-  /** What is known already. */
+  /** The status that is known already. */
   status?: Status;
-  /** The shortest time between two polls, in ms: 500. */
+  /** The end of an earlier run of the same task id. Answers about that run are ignored. */
+  previousEnd?: Status;
+  /** The shortest time between two polls: 500. */
   min?: number;
-  /** The longest time between two polls, in ms: 5000. */
+  /** The longest time between two polls: 5000. */
   max?: number;
-  /** How long a task may be unknown from the start, in ms: 30000. */
+  /** The time until a task that was never known is reported as `unknown`: 30000. */
   patience?: number;
+  /** The time until the first poll, if the status is not known: 0. */
+  delay?: number;
+  /** Returns whether the watch is still needed. If not, the poller drops it. */
+  isAttached?: () => boolean;
 }
 
 /**
- * Follows a task, for a page that draws its own picture; it shares the poller of the page's bars.
- * `url` is the status URL, absolute or relative to the page; `listener` is called after each change.
- * What it returns ends it.
+ * Follows a task, for a page that draws the progress itself. The bars of the page share the poller.
+ *
+ * `url` is the status URL, absolute or relative to the page. `listener` is called after each change.
+ * The returned function stops following the task.
  */
 export type Poll = (
   url: string,
@@ -75,46 +86,60 @@ export type Poll = (
   options?: WatchOptions,
 ) => () => void;
 
-/** What the page says to its bars: the content of `<meta name="pyramid-progress">`. */
+/** The configuration of a page: the content of `<meta name="pyramid-progress">`, which the server writes. */
 export interface Page {
   /** The status URL. */
   src?: string;
   /** The language of the words. */
   lang?: string;
-  /** What `poll-min` and `poll-max` are where a bar does not say, in seconds. */
+  /** The defaults of the attributes `poll-min` and `poll-max`, in seconds. */
   min?: number;
   max?: number;
   /**
-   * By state; `progress` names a bar without a label, `result` a link without a text; `left` and `rate`
-   * tell of the pace, with `{}` in the place of a time or a count.
+   * A key of the visitor's account, which reveals nothing about it. Pages with the same key tell each other
+   * of tasks that have finished; without it, a page neither sends nor receives that.
+   */
+  channel?: string;
+  /**
+   * The words of each state; `progress` names a bar without a label, `result` is the text of a link without
+   * one; `left` and `rate` are sentences with `{}` in the place of a time or a number.
    */
   words?: Record<string, string>;
 }
 
 /**
- * The attributes of `<pyramid-progress>`; each has its property. The element writes its attribute
- * `state`, and reads once, from `status`, the JSON text of the status that the server rendered.
+ * The attributes of `<pyramid-progress>` that a page sets; each has a property. The element also writes the
+ * attribute `state`, and the attribute `status`: the server renders the status there as JSON text, and the
+ * element writes the end into it, so that a copy of the element shows the end.
  */
 export interface Attributes {
-  /** The task's id. */
+  /**
+   * The task's id. Setting it again after the end follows a new run of the same id, as the method
+   * `restart()` does.
+   */
   'progress-id': string;
-  /** The status URL; without it, the page's. */
+  /** The status URL; default: the page's. */
   src?: string;
-  /** The shortest and the longest time between two polls, in seconds: the page's, or 0.5 and 5. */
+  /** The shortest and the longest time between two polls, in seconds; default: the page's, or 0.5 and 5. */
   'poll-min'?: number;
   'poll-max'?: number;
-  /** How long a task may be unknown from the start, in seconds: 30. */
+  /** The time until a task that was never known is shown as unknown, in seconds; default: 30. */
   patience?: number;
+  /**
+   * What the page does after the task has finished, once for each run, and not for an end that the server
+   * rendered: `reload` loads the page again, `result` follows the link of the result.
+   */
+  'when-finished'?: 'reload' | 'result';
 }
 
-/** The events of `<pyramid-progress>`. They bubble; none is fired for what the server rendered. */
+/** The events of `<pyramid-progress>`. They bubble. None is fired for what the server rendered. */
 export interface Events {
   /** After each change of what is shown. */
   'progress:update': CustomEvent<Status>;
-  /** After the update that tells the end. */
+  /** At the end, after the update. */
   'progress:finished': CustomEvent<Status>;
   'progress:failed': CustomEvent<Status>;
   'progress:cancelled': CustomEvent<Status>;
-  /** After an update to the states `trouble`, `lost`, `unknown`, `signed-out` or `forbidden`. */
+  /** After an update to the state `trouble`, `lost`, `unknown`, `signed-out` or `forbidden`. */
   'progress:error': CustomEvent<Status>;
 }

@@ -1,28 +1,25 @@
-"""What every test needs: regions of its own, and programs that may be missing."""
+"""Fixtures for all tests: a state of their own, and programs of the system."""
 
 import os
 import shutil
-import socket
 
 import pytest
-from beaker.cache import cache_regions
+from support import servers, waiting
 
-from pyramid_progress.regions import configure
-from pyramid_progress.storage import memory
+from pyramid_progress.testing import isolated
 
 
 @pytest.fixture(autouse=True)
-def _own_regions():
-    """Give a test Beaker regions, and settings, that it may change."""
-    before = dict(cache_regions)
-    cache_regions.clear()
-    for entries in memory._spaces.values():
-        entries.clear()
-    yield
-    cache_regions.clear()
-    configure({})
-    cache_regions.clear()
-    cache_regions.update(before)
+def _isolated():
+    """Give each test regions, a default runtime and a publisher that no other test has used."""
+    with isolated():
+        yield
+
+
+@pytest.fixture
+def wait_until():
+    """Return :func:`support.waiting.wait_until`."""
+    return waiting.wait_until
 
 
 @pytest.fixture(scope='session')
@@ -43,14 +40,8 @@ def program():
 
 @pytest.fixture(scope='session')
 def free_port():
-    """Return a function that finds a TCP port nobody listens on."""
-
-    def find():
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            return probe.getsockname()[1]
-
-    return find
+    """Return :func:`support.servers.free_port`."""
+    return servers.free_port
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +50,7 @@ def demo_settings(tmp_path_factory):
     return {
         'cache.regions': 'default, persistent',
         'cache.type': 'memory',
-        'demo.secret': 'a secret of nobody',
+        'demo.secret': 'a secret of the tests',
         'demo.data_dir': str(tmp_path_factory.mktemp('demo')),
         'demo.max_upload': '1000000',
     }

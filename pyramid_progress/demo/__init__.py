@@ -1,7 +1,7 @@
 """The application of ``development.ini``: two kinds of slow work, each with a progress bar.
 
-What it takes to have a bar is all here: ``config.include('pyramid_progress')`` below, two macros in
-``templates/``, and a task object in the hands of the work: :mod:`pyramid_progress.demo.jobs`.
+What an application needs for a bar: ``config.include('pyramid_progress')`` below, two macros in ``templates/``, and a
+task object that the work updates, in :mod:`pyramid_progress.demo.jobs`.
 """
 
 import os
@@ -15,15 +15,18 @@ from .store import Store
 
 
 def main(global_config: dict[str, str], **settings: Any) -> Any:
-    """The WSGI application, as ``pserve development.ini`` starts it.
+    """Return the WSGI application, as ``pserve development.ini`` starts it.
 
-    ``settings`` are the ini's; the demo's own begin with ``demo.`` and are explained there.
+    :param global_config: the defaults of the ini file; ``__file__`` is its path
+    :param settings: the settings of the ini file, which explains those of the demo: they begin with ``demo.``
     """
+    submit = '.jobs.submit'  # on worker threads of this application
     if 'demo.celery_broker' in settings:
-        os.environ['DEMO_INI'] = global_config['__file__']  # for worker.py, which the Celery workers import as well
+        submit = '.worker.submit'  # on Celery; this module is imported only then
+        os.environ['DEMO_INI'] = global_config['__file__']  # for worker.py
     store = Store(settings['demo.data_dir'])
-    # A poll of the status must not answer with the session of a moment ago: the cookie is sent
-    # when the session changed (no reissue), and lives as long as the browser (no timeout).
+    # A poll of the status must not send back an older session: the cookie is sent only if the session changed (no
+    # reissue), and lives as long as the browser (no timeout).
     session_factory = SignedCookieSessionFactory(
         settings['demo.secret'], httponly=True, samesite='Lax', timeout=None, reissue_time=None
     )
@@ -32,6 +35,7 @@ def main(global_config: dict[str, str], **settings: Any) -> Any:
         config.add_tween('pyramid_progress.demo.security.refuse_unreadable')
         config.include('pyramid_progress')
         config.add_request_method(lambda request: store, 'store', property=True)
+        config.add_request_method(submit, 'submit_job')
         config.add_static_view('demo-static', 'static')
         config.add_route('index', '/')
         config.add_route('import', '/import')
@@ -40,7 +44,7 @@ def main(global_config: dict[str, str], **settings: Any) -> Any:
         config.add_route('census', '/census')
         config.add_route('task', '/tasks/{task_id}')
         config.add_route('states', '/states')
-        # Below the add-on's own, so that what leaves out the polls of bars, such as the toolbar, leaves out these.
+        # Below the route of the add-on, so that the settings of the toolbar that exclude its polls exclude these.
         config.add_route('states_status', '/progress_status/{server}')
-        config.scan(ignore='.worker')  # which needs Celery
+        config.scan(ignore='.worker')  # it needs Celery
         return config.make_wsgi_app()

@@ -1,4 +1,4 @@
-"""What Python code is made of: files, lines, functions and classes of an installed package."""
+"""The code census: it counts the files, lines, functions and classes of an installed package."""
 
 import ast
 import importlib.util
@@ -16,17 +16,17 @@ from pyramid_progress import Task
 
 STANDARD_LIBRARY = 'the standard library'
 
-# The parser warns of invalid escapes in code that is not ours to mend. It knows the code by the
-# name we give it, and so does this filter: no other warning is silenced.
+# The parser warns about invalid escape sequences in the code of others. This is the file name that the parser gets, so
+# that the filter silences no other warning.
 _CODE = '<census>'
 warnings.filterwarnings('ignore', module=_CODE)
 
 
 @cache
 def offered_packages() -> dict[str, Path]:
-    """The names a visitor may choose from, each with its folder.
+    """Return the packages that a visitor can choose: their names, each with its directory.
 
-    The standard library, and every installed package with source in a folder of its own.
+    These are the standard library and every installed package that has a directory with source code.
     """
     packages = {STANDARD_LIBRARY: Path(sysconfig.get_path('stdlib'))}
     for name in sorted(packages_distributions(), key=str.lower):
@@ -34,7 +34,7 @@ def offered_packages() -> dict[str, Path]:
             continue
         try:
             spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):  # what is left of a broken installation
+        except (ImportError, ValueError):  # the remains of a broken installation
             continue
         if spec and spec.origin and spec.submodule_search_locations:
             packages[name] = Path(spec.origin).parent
@@ -43,7 +43,7 @@ def offered_packages() -> dict[str, Path]:
 
 @dataclass
 class Counts:
-    """What is counted; a file that Python cannot parse is ``unparsed`` and only gives its lines."""
+    """The counts. Of a file that Python cannot parse, which counts as ``unparsed``, only the lines are counted."""
 
     files: int = 0
     lines: int = 0
@@ -58,10 +58,12 @@ class Counts:
 
 
 def take_census(task: Task, root: Path) -> dict[str, Any]:
-    """Parse every ``.py`` file below ``root``; the bar counts files.
+    """Parse every ``.py`` file below a directory. The bar counts files.
 
-    Returns the :class:`Counts` of the whole as a dict, and in it under ``parts`` a list of the same
-    with a ``name`` for each file and folder directly in ``root``, the most lines first.
+    :param task: the task object
+    :param root: the directory
+    :return: the :class:`Counts` of all files as a dict, and under ``parts`` a list with a dict of the same keys and a
+        ``name`` for each file and directory in ``root``, sorted by lines, the most first
     """
     with task.stage('Finding the files'):
         files = sorted(task.track(source_files(root)))
@@ -81,7 +83,7 @@ def take_census(task: Task, root: Path) -> dict[str, Any]:
 
 
 def source_files(root: Path) -> Iterator[Path]:
-    """The ``.py`` files below ``root``, without what pip installed below the standard library."""
+    """Yield the ``.py`` files below a directory, without packages that are installed below the standard library."""
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in ('site-packages', 'dist-packages')]
         paths = (Path(folder, name) for name in names if name.endswith('.py'))
@@ -89,14 +91,14 @@ def source_files(root: Path) -> Iterator[Path]:
 
 
 def count_file(path: Path) -> Counts:
-    """The counts of one file."""
+    """Return the counts of one file."""
     counts = Counts(files=1)
     try:
         source = path.read_bytes()
         counts.lines = len(source.splitlines())
         tree = ast.parse(source, _CODE)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        # ValueError: NUL bytes or an encoding unknown; the last two: nested too deeply.
+        # ValueError: NUL bytes or an unknown encoding. The last two: the code is nested too deeply.
         counts.unparsed = 1
         return counts
     for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""CSV files into SQLite: every row into a table, every word into a full-text index."""
+"""The import of CSV files into SQLite: the rows into a table, their words into a full-text index."""
 
 import csv
 import re
@@ -12,11 +12,11 @@ from typing import IO, Any, NamedTuple
 
 from pyramid_progress import ProgressError, Task
 
-LONGEST_LINE = 100_000  # bytes
-MOST_COLUMNS = 200
-LONGEST_EXAMPLE = 100  # characters of a name or a value in the summary
-MOST_VALUES = 1_000  # different values of a column that are counted
-MOST_WORDS = 20  # of a search
+MAX_LINE_LENGTH = 100_000  # bytes
+MAX_COLUMNS = 200
+MAX_EXAMPLE_LENGTH = 100  # characters of a name or a value in the summary
+MAX_VALUES = 1_000  # different values of a column that are counted
+MAX_WORDS = 20  # of a search
 
 _WHOLE = re.compile(r'[+-]?[0-9]+')
 _NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
@@ -24,11 +24,15 @@ _DATE = re.compile(r'[0-9]{4}-[0-9]{2}-[0-9]{2}')
 
 
 def import_csv(task: Task, path: Path, rows_path: Path) -> dict[str, Any]:
-    """Import a file into a new database, which is there in full in the end, or not at all.
+    """Import a file into a new database. If that fails, no database is left.
 
-    The first row names the columns; they are separated by commas, semicolons or tabs. Returns ``{'rows': …,
-    'searchable': …, 'columns': [{'name', 'type', 'filled', 'values', 'commonest'}, …]}``; raises
-    :exc:`ProgressError` naming the line where the file is malformed.
+    The first row has the names of the columns. Commas, semicolons or tabs separate the cells.
+
+    :param task: the task object
+    :param path: the path of the CSV file
+    :param rows_path: the path of the database
+    :return: ``{'rows': …, 'searchable': …, 'columns': [{'name', 'type', 'filled', 'values', 'commonest'}, …]}``
+    :raises ProgressError: if the file is malformed; the message names the line
     """
     with path.open('rb') as file, new_database(rows_path) as db:
         records = read_records(file)
@@ -36,10 +40,10 @@ def import_csv(task: Task, path: Path, rows_path: Path) -> dict[str, Any]:
             header_line, header = next(records)
         except StopIteration:
             raise ProgressError('The file is empty: line 1 should name the columns.') from None
-        if len(header) > MOST_COLUMNS:
-            raise ProgressError(f'Line {header_line} has {len(header):,} cells; more than {MOST_COLUMNS} are too many.')
-        columns = [Column(name.strip()[:LONGEST_EXAMPLE] or f'Column {n}') for n, name in enumerate(header, 1)]
-        # Their real names are data of the visitor's.
+        if len(header) > MAX_COLUMNS:
+            raise ProgressError(f'Line {header_line} has {len(header):,} cells; more than {MAX_COLUMNS} are too many.')
+        columns = [Column(name.strip()[:MAX_EXAMPLE_LENGTH] or f'Column {n}') for n, name in enumerate(header, 1)]
+        # Not the names in the file: they are input of a visitor, and must not get into SQL.
         names = ', '.join(f'c{n}' for n, _ in enumerate(columns, 1))
         db.execute(f'CREATE TABLE row (line INTEGER PRIMARY KEY, {names})')
         searchable = create_index(db)
@@ -63,7 +67,7 @@ def import_csv(task: Task, path: Path, rows_path: Path) -> dict[str, Any]:
 
 @contextmanager
 def new_database(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database that is committed as a whole. Whatever ends the block early, an error or a cancel, removes it."""
+    """Create a database that is committed at the end of the block. An error or a cancel in the block removes it."""
     try:
         with closing(sqlite3.connect(path)) as db, db:
             yield db
@@ -73,7 +77,7 @@ def new_database(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def create_index(db: sqlite3.Connection) -> bool:
-    """Create the full-text index; return whether this SQLite knows how."""
+    """Create the full-text index, and return whether this SQLite supports that."""
     try:
         db.execute("CREATE VIRTUAL TABLE word USING fts5(cells, content='')")
     except sqlite3.OperationalError:
@@ -84,7 +88,7 @@ def create_index(db: sqlite3.Connection) -> bool:
 def check_rows(
     task: Task, file: IO[bytes], records: Iterator[tuple[int, list[str]]], header_line: int, columns: list['Column']
 ) -> Iterator[tuple[int | str, ...]]:
-    """Yield each row, its line number first, once its columns know of it. The bar counts bytes."""
+    """Yield each row with its line number first, and add it to the summary of the columns. The bar counts bytes."""
     for count, (line, cells) in enumerate(records, 1):
         if len(cells) != len(columns):
             raise ProgressError(
@@ -98,9 +102,9 @@ def check_rows(
 
 
 def read_records(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the number of the line it begins on; blank lines do not count."""
+    """Yield each record that is not empty with the number of the line that it begins in."""
     file.seek(0)
-    first = file.readline(LONGEST_LINE)
+    first = file.readline(MAX_LINE_LENGTH)
     file.seek(0)
     delimiter = max(',;\t', key=lambda char: first.count(char.encode()))
     reader = csv.reader(read_lines(file), delimiter=delimiter, strict=True)
@@ -117,12 +121,12 @@ def read_records(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_lines(file: IO[bytes]) -> Iterator[str]:
-    """Yield the lines as text, the line ends kept."""
+    """Yield the lines as text, with their line ends."""
     number = 0
-    while raw := file.readline(LONGEST_LINE + 1):
+    while raw := file.readline(MAX_LINE_LENGTH + 1):
         number += 1
-        if len(raw) > LONGEST_LINE:
-            raise ProgressError(f'Line {number} is longer than {LONGEST_LINE:,} bytes: is this a CSV file?')
+        if len(raw) > MAX_LINE_LENGTH:
+            raise ProgressError(f'Line {number} is longer than {MAX_LINE_LENGTH:,} bytes: is this a CSV file?')
         try:
             yield raw.decode('utf-8-sig' if number == 1 else 'utf-8')
         except UnicodeDecodeError as error:
@@ -133,27 +137,27 @@ def read_lines(file: IO[bytes]) -> Iterator[str]:
 
 
 def explain(error: csv.Error) -> str:
-    """What the csv module says, in words for whoever made the file."""
-    said = str(error)
-    if 'unexpected end of data' in said:
+    """Return the reason of an error of the csv module, in words for the author of the file."""
+    reason = str(error)
+    if 'unexpected end of data' in reason:
         return 'a quote is opened here and never closed'
-    if 'field larger than field limit' in said:
+    if 'field larger than field limit' in reason:
         return 'a cell is longer than 131,072 characters; perhaps a quote is never closed'
-    if 'expected after' in said:
+    if 'expected after' in reason:
         return 'after a closing quote comes more text; a quote inside a cell must be doubled'
-    if 'new-line character' in said:
+    if 'new-line character' in reason:
         return 'a carriage return stands alone; lines should end with a line feed'
-    return said
+    return reason
 
 
 class Column:
-    """What can be said about the cells of a column after looking at each once."""
+    """The summary of a column: :meth:`add` gets each of its cells once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.type: str | None = None
         self.filled = 0
-        self.values: Counter[str] | None = Counter()  # None: too many
+        self.values: Counter[str] | None = Counter()  # None if there are too many
 
     def add(self, cell: str) -> None:
         if not cell:
@@ -163,15 +167,15 @@ class Column:
             self.type = common_type(self.type, type_of(cell))
         if self.values is not None:
             self.values[cell] += 1
-            if len(self.values) > MOST_VALUES:
+            if len(self.values) > MAX_VALUES:
                 self.values = None
 
     def summary(self) -> dict[str, Any]:
-        """``values`` (how many different ones) and ``commonest`` are None where they are too many."""
+        """Return the summary. The number of ``values`` and the ``commonest`` are None if there are too many values."""
         commonest = None
         if self.values:
             [(value, times)] = self.values.most_common(1)
-            commonest = (value[:LONGEST_EXAMPLE], times)
+            commonest = (value[:MAX_EXAMPLE_LENGTH], times)
         return {
             'name': self.name,
             'type': self.type or 'empty',
@@ -182,12 +186,12 @@ class Column:
 
 
 def counted(things: Sized, noun: str) -> str:
-    """``'1 cell'``, ``'2 cells'``."""
+    """Return the number of things and the noun: ``'1 cell'``, ``'2 cells'``."""
     return f'{len(things):,} {noun}{"" if len(things) == 1 else "s"}'
 
 
 def type_of(cell: str) -> str:
-    """``'whole number'``, ``'number'``, ``'date'`` (ISO 8601) or ``'text'``."""
+    """Return the type of a cell: ``'whole number'``, ``'number'``, ``'date'`` (ISO 8601) or ``'text'``."""
     if _WHOLE.fullmatch(cell):
         return 'whole number'
     if _NUMBER.fullmatch(cell):
@@ -202,22 +206,22 @@ def type_of(cell: str) -> str:
 
 
 def common_type(a: str | None, b: str) -> str:
-    """The narrowest type that holds the cells of both."""
+    """Return the narrowest type that includes both types."""
     if a is None or a == b:
         return b
     return 'number' if {a, b} == {'whole number', 'number'} else 'text'
 
 
 class Rows(NamedTuple):
-    """Rows of an import, each beginning with its line number."""
+    """Rows of an import, each beginning with its line number, and how many there are in total."""
 
     total: int
     first: list[tuple[Any, ...]]
 
 
 def find_rows(path: Path, words: str, limit: int) -> Rows:
-    """The rows that hold all the ``words``, in any column, as beginnings; without words: all."""
-    query = ' '.join(f'"{word}"*' for word in re.findall(r'\w+', words)[:MOST_WORDS])
+    """Return the rows that have, for each of ``words``, a word that begins with it; all rows if there are no words."""
+    query = ' '.join(f'"{word}"*' for word in re.findall(r'\w+', words)[:MAX_WORDS])
     where, values = 'FROM row', []
     if query:
         where = 'FROM word JOIN row ON row.line = word.rowid WHERE word MATCH ?'

@@ -1,4 +1,4 @@
-"""The slow work, and the one place that decides where it is done: on the application's threads, or on Celery."""
+"""The slow work of the demo, and the function that runs it on worker threads of the application."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,37 +12,49 @@ from .census import offered_packages, take_census
 from .csv_import import import_csv
 from .store import Store
 
+#: A function that gets the task object, and arguments that are all text, as a message queue needs them.
+Job = Callable[..., None]
 
-def import_file(task: Task, data_dir: str, pages: str, path: str) -> None:
+
+def import_file(task: Task, data_dir: str, pages_path: str, path: str) -> None:
     """Import a CSV file, and remove it.
 
-    ``pages`` and the task's id are the URL of the task's page. All arguments but the task are text, for a queue.
+    :param task: the task object
+    :param data_dir: the directory of the :class:`.Store`
+    :param pages_path: the path of the pages of tasks: with the id of the task at its end it is the page of this task
+    :param path: the path of the CSV file
     """
     store = Store(data_dir)
     try:
         result = import_csv(task, Path(path), store.rows_path(task.id))
     finally:
         Path(path).unlink()
-    store.keep(task.id, result)  # before the end: whoever hears of that comes for it at once
-    task.finish(f'Rows: {result["rows"]:,}', {'url': pages + task.id, 'text': 'Look at the rows'})
+    store.save_result(task.id, result)  # before the end: a page that sees the end fetches the result at once
+    task.finish(f'Rows: {result["rows"]:,}', {'url': pages_path + task.id, 'text': 'Look at the rows'})
 
 
-def count_code(task: Task, data_dir: str, pages: str, package: str) -> None:
-    """Count what one of the :func:`offered_packages` is made of."""
+def count_code(task: Task, data_dir: str, pages_path: str, package: str) -> None:
+    """Count files, lines, functions and classes of a package.
+
+    :param task: the task object
+    :param data_dir: the directory of the :class:`.Store`
+    :param pages_path: as for :func:`import_file`
+    :param package: a key of :func:`.offered_packages`
+    """
     result = take_census(task, offered_packages()[package])
-    Store(data_dir).keep(task.id, result)
-    task.finish(f'Lines: {result["lines"]:,}', {'url': pages + task.id, 'text': 'Look at all parts'})
+    Store(data_dir).save_result(task.id, result)
+    task.finish(f'Lines: {result["lines"]:,}', {'url': pages_path + task.id, 'text': 'Look at all parts'})
 
 
-def start(request: Request, job: Callable[..., None], arg: str, *, label: str, kind: str) -> str:
-    """Start a job for this visitor, and return its progress id. ``kind`` chooses the template of the result."""
-    args = (str(request.store.data_dir), request.route_path('task', task_id=''), arg)
-    told: dict[str, Any] = {'label': label, 'tags': ['demo', kind]}
-    if 'demo.celery_broker' in request.registry.settings:
-        from . import worker  # which needs Celery
+def submit(request: Request, job: Job, *args: str, **options: Any) -> str:
+    """Run a job on the worker threads of the application, and return its progress id.
 
-        task_id: str = getattr(worker, job.__name__).apply_for(request, args, **told).id
-    else:
-        task_id = request.progress.submit(job, *args, **told)
-    request.store.add(task_id, request.authenticated_userid, kind, label)
-    return task_id
+    :func:`.worker.submit` has the same signature and sends it to Celery.
+
+    :param request: the current request
+    :param job: a function of this module
+    :param args: its arguments without the task object
+    :param options: the ``label`` and the ``tags`` of the task
+    """
+    progress_id: str = request.progress.submit(job, *args, **options)
+    return progress_id

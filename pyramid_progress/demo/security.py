@@ -1,6 +1,6 @@
-"""Who is who, and what is not let in or out.
+"""Identification of visitors, the Content Security Policy, and the rejection of requests that cannot be decoded.
 
-Nobody logs in, yet everybody sees only the tasks they started themselves.
+There is no login. Each visitor sees only the tasks that this visitor started.
 """
 
 # Pyramid has no types.
@@ -21,10 +21,10 @@ Handler = Callable[[Request], Response]
 
 
 class VisitorPolicy:
-    """A security policy that knows a visitor by a random name in the session.
+    """A security policy that identifies a visitor by a random id in the session.
 
-    An application with users has its own policy. For pyramid_progress the one thing that matters is
-    ``authenticated_userid``: a task whose owner is that id is shown to nobody else.
+    An application with users has its own policy. pyramid_progress needs only ``authenticated_userid``: a task is
+    visible only to the user whose id is its owner.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class VisitorPolicy:
         return userid
 
     def permits(self, request: Request, context: object, permission: str) -> Allowed:
-        return Allowed('The demo is open to everybody.')
+        return Allowed('The demo has no permissions.')
 
     def remember(self, request: Request, userid: str, **kw: object) -> object:
         return self._session.remember(request, userid, **kw)
@@ -48,28 +48,28 @@ class VisitorPolicy:
 
 
 def new_visitor() -> str:
-    """A name that nobody can guess."""
+    """Return a random id for a visitor."""
     return secrets.token_hex(16)
 
 
 @subscriber(NewResponse)
 def forbid_inline_code(event: NewResponse) -> None:
-    """Answer with a strict Content Security Policy: scripts and styles only from files of ours.
+    """Send a strict Content Security Policy: scripts and styles only from files of the same origin.
 
-    The debug toolbar's button on our pages keeps to that; its own pages, for developers, do not.
+    The pages of the debug toolbar do not work with it; its button on the pages of the demo does.
     """
     if not event.request.environ['PATH_INFO'].startswith('/_debug_toolbar/'):
         event.response.headers['Content-Security-Policy'] = "default-src 'self'"
 
 
 def refuse_unreadable(handler: Handler, registry: Registry) -> Handler:
-    """A tween that refuses an address or a form that cannot be decoded, before any view reads it."""
+    """A tween that answers 400 if the URL or the form cannot be decoded, before a view reads it."""
 
     def tween(request: Request) -> Response:
         try:
             _ = request.path_info, request.params
         except ValueError:  # text that is not UTF-8, a multipart form without its boundary
-            return HTTPBadRequest('The address or the form of this request cannot be read.')
+            return HTTPBadRequest('The URL or the form of this request cannot be decoded.')
         return handler(request)
 
     return tween

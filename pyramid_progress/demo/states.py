@@ -1,8 +1,7 @@
-"""A page that shows a bar in every state at once, to look at.
+"""A page that shows a bar in each state.
 
-Nothing happens there: but for one, which shows how fast it moves, the statuses of this page never change. What a bar
-shows of a server that does not answer as it should, it learns from a server that does not: :func:`answer` is one for
-each such answer.
+The statuses of this page never change, except one, which shows the rate and the time left. States that depend on the
+answer of the server, such as connection trouble, come from real answers of :func:`answer`.
 """
 
 # Pyramid has no types.
@@ -25,7 +24,7 @@ from pyramid.renderers import render
 from pyramid.request import Request
 from pyramid.view import view_config
 
-from pyramid_progress.rendering import Markup
+from pyramid_progress.web.rendering import Markup
 
 Status = dict[str, Any]
 
@@ -41,44 +40,44 @@ _LONG_LABEL = (
     ' customers_addresses_orders_and_invoices_final_version_really_final_2024-06-30.csv'
 )
 _LONG_MESSAGE = (
-    'Line 31,415 names a customer who is on no other list: his orders are imported all the same, and go to'
-    ' https://shop.example/customers/without-an-address/to-be-looked-at-by-somebody-soon?sort=name&page=314'
+    'Line 31,415 has a customer that is in no other file: the orders are imported without an address, and are at'
+    ' https://shop.example/customers/without-an-address/to-be-checked-before-the-next-import?sort=name&page=314'
 )
 
 
 class Example(NamedTuple):
     """A bar of the page."""
 
-    #: names it in a URL
+    #: its progress id
     id: str
-    #: the state, or what is special about the status
+    #: the state, or what is special in the status
     title: str
-    #: how that comes about
+    #: the reason of that
     reason: str
-    #: what is known of it when the page is loaded
+    #: the status when the page is loaded
     status: Status
-    #: whose answer it gets: a key of :data:`_SERVERS`
+    #: what answers its polls: a key of :data:`_SERVERS`
     server: str = 'steady'
-    #: seconds for which it may be unknown
+    #: the attribute ``patience``: seconds that it waits for a task to start
     patience: int = 30
 
 
 #: The states, as docs/widget.md lists them.
 STATES = [
     Example('waiting', 'waiting', 'It has not started yet.', {'status': 'pending', 'label': 'Import of animals.csv'}),
-    Example('running', 'running', 'It may be cancelled by the one who looks.', _WORK | {'cancellable': True}),
+    Example('running', 'running', 'The visitor may cancel it.', _WORK | {'cancellable': True}),
     Example(
         'indeterminate',
         'indeterminate',
-        'Nobody knows how much there is to do.',
+        'Its length is not known.',
         _WORK | {'message': 'Reading the file', 'current': 31_415, 'length': None},
     ),
-    Example('stalled', 'stalled', 'Its heart has stopped beating.', _WORK | {'status': 'stalled', 'cancellable': True}),
-    Example('cancelling', 'cancelling', 'Somebody asked it to stop.', _WORK | {'status': 'cancelling'}),
+    Example('stalled', 'stalled', 'Its heartbeats have stopped.', _WORK | {'status': 'stalled', 'cancellable': True}),
+    Example('cancelling', 'cancelling', 'It was asked to stop.', _WORK | {'status': 'cancelling'}),
     Example(
         'finished',
         'finished',
-        'The end, with a link to the result.',
+        'It has a link to the result.',
         _WORK
         | {
             'status': 'finished',
@@ -93,17 +92,17 @@ STATES = [
         'An error ended it.',
         _WORK | {'status': 'failed', 'message': 'Line 420 has 1 cell; line 1 names 2 columns.'},
     ),
-    Example('cancelled', 'cancelled', 'It was stopped.', _WORK | {'status': 'cancelled'}),
-    Example('lost', 'lost', 'The server knew it, and knows it no longer.', _WORK, 'forgetful'),
-    Example('unknown', 'unknown', 'The server never knew it.', {'status': 'unknown'}, 'forgetful', patience=1),
-    Example('trouble', 'trouble', 'The server is there, and cannot tell at present.', _WORK, 'overloaded'),
-    Example('signed-out', 'signed-out', 'The server asks who is there.', _WORK, 'unacquainted'),
-    Example('forbidden', 'forbidden', 'The server does not tell this visitor.', _WORK, 'discreet'),
+    Example('cancelled', 'cancelled', 'It was stopped on request.', _WORK | {'status': 'cancelled'}),
+    Example('lost', 'lost', 'The server had a status, and has none any more.', _WORK, 'forgetful'),
+    Example('unknown', 'unknown', 'The server has no status.', {'status': 'unknown'}, 'forgetful', patience=1),
+    Example('trouble', 'trouble', 'The server answers 503: the store is down.', _WORK, 'overloaded'),
+    Example('signed-out', 'signed-out', 'The server answers 401: the visitor must log in.', _WORK, 'login'),
+    Example('forbidden', 'forbidden', 'The server answers 403: the visitor has no permission.', _WORK, 'forbidding'),
 ]
 
-#: What a status may say besides.
+#: Special contents of a status.
 CONTENTS = [
-    Example('long-label', 'A long label', 'With words that fit no line.', _WORK | {'label': _LONG_LABEL}),
+    Example('long-label', 'A long label', 'Some of its words are longer than a line.', _WORK | {'label': _LONG_LABEL}),
     Example(
         'long-message',
         'A long message',
@@ -116,31 +115,31 @@ CONTENTS = [
         'Arabic and Hebrew on a page in English.',
         _WORK | {'label': 'استيراد animals.csv', 'message': 'שורה 420 מתוך 1,000'},
     ),
-    Example('no-label', 'No label', 'A reader hears “Progress”.', _WORK | {'label': None}),
-    Example('bare', 'Nothing but a position', 'A status set without a start.', {'status': 'running', 'current': 7}),
-    Example('own-word', 'A status word of its own', 'It is shown as it is.', _WORK | {'status': 'unpacking'}),
+    Example('no-label', 'No label', 'Its accessible name is “Progress”.', _WORK | {'label': None}),
+    Example('bare', 'Nothing but a position', 'The task was never initialised.', {'status': 'running', 'current': 7}),
+    Example('own-word', 'Another status word', 'It is shown unchanged.', _WORK | {'status': 'unpacking'}),
     Example(
         'result-without-link',
         'A result without a link',
-        'Only a text.',
+        'It has only a text.',
         _WORK | {'status': 'finished', 'message': None, 'result': {'text': '1,000 rows, 2 of them empty'}},
     ),
     Example(
         'nothing-to-do',
         'A length of 0',
-        'All of nothing is done.',
+        'It is complete.',
         _WORK | {'message': 'The file is empty', 'current': 0, 'length': 0},
     ),
     Example(
         'beyond',
         'A position beyond the length',
-        'The bar is full, not more.',
+        'The bar is full.',
         _WORK | {'message': 'Row 1,042 of 1,000', 'current': 1042},
     ),
     Example(
         'moving',
         'Time left and rate',
-        'They are there once they can be trusted.',
+        'They are shown after some seconds.',
         _WORK | {'message': 'Reading the rows', 'current': None, 'length': 10_000},
         'busy',
     ),
@@ -165,15 +164,15 @@ _SERVERS: dict[str, Server] = {
     'steady': lambda progress_ids: _statuses(progress_ids, _STATUSES),
     'busy': _moving,
     'forgetful': lambda progress_ids: _statuses(progress_ids, {}),
-    'overloaded': lambda _: HTTPServiceUnavailable('Ask again later.', headers={'Retry-After': '30'}),
-    'unacquainted': lambda _: HTTPUnauthorized('Who are you?'),
-    'discreet': lambda _: HTTPForbidden('This is not for you.'),
+    'overloaded': lambda _: HTTPServiceUnavailable('Try again later.', headers={'Retry-After': '30'}),
+    'login': lambda _: HTTPUnauthorized('Log in first.'),
+    'forbidding': lambda _: HTTPForbidden('This needs a permission.'),
 }
 
 
 @view_config(route_name='states', request_method='GET', renderer='templates/states.pt')
 def states(request: Request) -> dict[str, Any]:
-    """The page. ``?dir=rtl`` turns it round, ``?theme=light`` and ``?theme=dark`` choose its colours."""
+    """Show the page, with ``?dir=rtl`` from right to left, with ``?theme=light`` or ``?theme=dark`` in that theme."""
     return {
         'direction': _one_of(request, 'dir', 'rtl'),
         'theme': _one_of(request, 'theme', 'light', 'dark'),
@@ -188,9 +187,9 @@ def _one_of(request: Request, name: str, *choices: str) -> str | None:
 
 
 def draw(request: Request, example: Example) -> Markup:
-    """Return the element that shows an example: the add-on's own, but for the server that it asks."""
+    """Return the bar of an example: the element of the add-on with another URL for its polls."""
     names = {'progress_id': example.id, 'progress_status': example.status}
-    element = render('pyramid_progress:templates/bar.pt', names, request)
+    element = render('pyramid_progress:web/templates/bar.pt', names, request)
     own = f'src="{escape(request.route_path("progress_status"))}"'
     src = request.route_path('states_status', server=example.server)
     return Markup(element.replace(own, f'src="{escape(src)}" patience="{example.patience}"', 1))
@@ -198,7 +197,7 @@ def draw(request: Request, example: Example) -> Markup:
 
 @view_config(route_name='states_status', request_method='GET', renderer='json', http_cache=0)
 def answer(request: Request) -> Status | HTTPException:
-    """What one of the servers says of the ``progress_id`` arguments."""
+    """Answer a poll, as the server of that name does."""
     server = _SERVERS.get(request.matchdict['server'])
     if server is None:
         raise HTTPNotFound

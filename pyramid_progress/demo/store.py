@@ -1,4 +1,4 @@
-"""What the demo keeps: which tasks were started, what came of them, and the rows of every import."""
+"""The data of the demo: the tasks that were started, their results, and the rows of each import."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ SCHEMA = """
 
 
 class Entry(NamedTuple):
-    """A task as the pages list it. How it is getting on, its bar tells."""
+    """A task as the pages list it. Its status is not here: its bar shows that."""
 
     id: str
     started: datetime  # UTC
@@ -33,13 +33,15 @@ class Entry(NamedTuple):
 
 
 class Store:
-    """Tasks in ``tasks.sqlite``; the rows of each import, and each upload that waits for it, in a file of its own.
+    """Tasks are in the file ``tasks.sqlite``; the rows of each import and each upload have a file of their own.
 
-    Threads and processes may use the same ``data_dir``, which is made if it does not exist yet.
+    Threads and processes may use the same directory.
+
+    :param data_dir: the directory; it is created if it does not exist
     """
 
-    age = 86400  # seconds that all of this is kept, as long as the statuses are
-    listed = 20  # tasks of a visitor on the index
+    expire = 86400  # seconds after which a task and its files are deleted; the statuses expire after the same time
+    max_listed = 20  # tasks of a visitor on the index
 
     def __init__(self, data_dir: str | Path) -> None:
         self.data_dir = Path(data_dir)
@@ -50,7 +52,7 @@ class Store:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose changes are committed together, or not at all."""
+        """Open a connection: its changes are committed together at the end of the block, or not at all."""
         db = sqlite3.connect(self.data_dir / 'tasks.sqlite', timeout=10)
         try:
             with db:
@@ -59,17 +61,17 @@ class Store:
             db.close()
 
     def rows_path(self, task_id: str) -> Path:
-        """The SQLite file with the rows of an import."""
+        """Return the path of the SQLite file with the rows of an import."""
         return self._files / f'{task_id}.sqlite'
 
     def new_upload(self) -> IO[bytes]:
-        """A new file to write to; its ``name`` is its path."""
+        """Create an empty file for an upload; its ``name`` is its path."""
         return tempfile.NamedTemporaryFile(dir=self._files, suffix='.csv', delete=False)
 
-    # A quick job may be done before its start is noted: whichever comes first makes the row.
+    # A short job may end before add() is called: add() and save_result() both create the row if there is none.
 
     def add(self, task_id: str, owner: str, kind: str, label: str) -> None:
-        """Note whose a task is; what is too old gives way."""
+        """Record the owner of a new task, and delete expired tasks and files."""
         now = time.time()
         with self._connect() as db:
             db.execute(
@@ -77,15 +79,15 @@ class Store:
                 ' DO UPDATE SET owner = excluded.owner, kind = excluded.kind, label = excluded.label',
                 (task_id, now, owner, kind, label),
             )
-            db.execute('DELETE FROM task WHERE started < ?', (now - self.age,))
-        # Among the files is what a killed process left behind.
+            db.execute('DELETE FROM task WHERE started < ?', (now - self.expire,))
+        # By age, and not by task: a process that was killed leaves files that belong to no task.
         for path in self._files.iterdir():
-            with suppress(FileNotFoundError):  # another process was quicker
-                if path.stat().st_mtime < now - self.age:
+            with suppress(FileNotFoundError):  # another process deleted it first
+                if path.stat().st_mtime < now - self.expire:
                     path.unlink()
 
-    def keep(self, task_id: str, result: dict[str, Any]) -> None:
-        """Keep what came of a task: JSON values."""
+    def save_result(self, task_id: str, result: dict[str, Any]) -> None:
+        """Record the result of a task: a dict of JSON values."""
         with self._connect() as db:
             db.execute(
                 'INSERT INTO task (id, started, result) VALUES (?, ?, ?) ON CONFLICT (id)'
@@ -94,11 +96,11 @@ class Store:
             )
 
     def tasks(self, owner: str | None) -> list[Entry]:
-        """The latest tasks of a visitor, newest first."""
-        return self._find('owner = ? ORDER BY started DESC LIMIT ?', owner, self.listed)
+        """Return the latest tasks of a visitor, newest first."""
+        return self._find('owner = ? ORDER BY started DESC LIMIT ?', owner, self.max_listed)
 
     def task(self, task_id: str, owner: str | None) -> Entry | None:
-        """One task, if it is this visitor's."""
+        """Return a task, or None if it does not exist or belongs to another visitor."""
         return next(iter(self._find('id = ? AND owner = ?', task_id, owner)), None)
 
     def _find(self, condition: str, *values: Any) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""A large real CSV file that needs no download: the Unicode character database inside Python."""
+"""A large CSV file with real data that needs no download: the Unicode character database of Python."""
 
 import csv
 import sys
@@ -23,7 +23,7 @@ FILE_NAME = f'unicode-{unicodedata.unidata_version}.csv'
 
 
 def rows() -> Iterator[tuple[str | int | float, ...]]:
-    """One row for each character that has a name: more than 130,000 in every supported Python."""
+    """Yield one row for each character that has a name: more than 130,000 in every supported Python version."""
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         if name := unicodedata.name(char, ''):
@@ -42,10 +42,10 @@ def rows() -> Iterator[tuple[str | int | float, ...]]:
 
 
 def sample_file(data_dir: Path) -> Path:
-    """The sample as a file in ``data_dir``; written when it is first asked for (under a second)."""
+    """Return the path of the sample in ``data_dir``. The first call writes the file, in less than a second."""
     path = data_dir / FILE_NAME
     if not path.exists():
-        # Under another name until it is whole: two visitors may ask at once.
+        # Under another name until it is complete: two requests may come at the same time.
         with tempfile.NamedTemporaryFile(
             'w', encoding='utf-8', newline='', dir=data_dir, suffix='.part', delete=False
         ) as file:

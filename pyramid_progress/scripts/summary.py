@@ -1,21 +1,28 @@
-"""What a terminal shows of a task."""
+"""A task as texts for a terminal."""
 
 import json
+import math
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-# Joiners have no width, but Persian and Hindi are misspelt without them, and emoji fall apart.
+from ..model.status import percentage
+
+# Joiners count as not printable, but Persian, Hindi and emoji sequences need them.
 _JOINERS = '\u200c\u200d'
+
+#: Numbers from here on are written with an exponent: they can have hundreds of digits.
+_MIN_EXPONENTIAL = 10**15
 
 
 class Summary(NamedTuple):
-    """A task as texts that are safe to print."""
+    """A task as texts without control characters."""
 
     id: str
     label: str
     owner: str
     status: str
-    #: How much is done, None where that is not known.
+    #: how much is done; None if that is not known
     percent: int | None
     progress: str
     age: str
@@ -23,9 +30,10 @@ class Summary(NamedTuple):
 
 
 def summaries(tasks: list[dict[str, Any]]) -> list[Summary]:
-    """Return what to show of *tasks*: statuses, each with its ``id``.
+    """Return what a terminal shows of tasks.
 
-    Of the ids, it is as much as tells them apart, and at least eight characters.
+    :param tasks: statuses, each with its ``id``
+    :return: a summary of each; the ids are cut to the shortest length, at least 8, at which all of them differ
     """
     ids = [task['id'] for task in tasks]
     shown = next(length for length in range(8, 256) if len({progress_id[:length] for progress_id in ids}) == len(ids))
@@ -36,8 +44,8 @@ def summaries(tasks: list[dict[str, Any]]) -> list[Summary]:
             label=plain(task['label']),
             owner=plain(task['owner']),
             status=plain(task['status']),
-            percent=_percent(task['current'], task['length']),
-            progress=_progress(task['current'], task['length']),
+            percent=_percent(task),
+            progress=_progress(task),
             age=_age((now - datetime.fromisoformat(task['started'])).total_seconds()),
             message=plain(task.get('message')),
         )
@@ -46,10 +54,10 @@ def summaries(tasks: list[dict[str, Any]]) -> list[Summary]:
 
 
 def plain(value: Any) -> str:
-    """Return the text of a JSON value in one line, without anything that acts on a terminal.
+    """Return the text of a JSON value in one line, without terminal commands.
 
-    Control characters, the escape that begins a command to the terminal among them, and those that turn the direction
-    of what follows become U+FFFD.
+    U+FFFD replaces each control character, such as the escape character that begins a command to the terminal, and each
+    character that changes the direction of text.
     """
     if value is None:
         return ''
@@ -58,19 +66,22 @@ def plain(value: Any) -> str:
     return ''.join(char if char.isprintable() or char in _JOINERS else '\ufffd' for char in line)
 
 
-def _percent(current: float | None, length: float | None) -> int | None:
-    if length is None:
-        return None
-    return int(min(max(100 * (current or 0) / length, 0), 100)) if length > 0 else 100
+def _percent(task: dict[str, Any]) -> int | None:
+    percent = percentage(task)
+    return None if percent is None else math.floor(percent)
 
 
-def _progress(current: float | None, length: float | None) -> str:
-    if length is None:
-        return '' if current is None else _number(current)
-    return f'{_percent(current, length)}% {_number(current or 0)}/{_number(length)}'
+def _progress(task: dict[str, Any]) -> str:
+    current, length, percent = task['current'], task['length'], _percent(task)
+    amount = '' if current is None else _number(current)
+    if length is not None:
+        amount = f'{amount or 0}/{_number(length)}'
+    return ' '.join(part for part in ('' if percent is None else f'{percent}%', amount) if part)
 
 
 def _number(value: float) -> str:
+    if abs(value) >= _MIN_EXPONENTIAL:
+        return f'{Decimal(value):.2e}'  # unlike a float, of any size
     return f'{value:,}' if isinstance(value, int) else f'{value:,.1f}'.removesuffix('.0')
 
 

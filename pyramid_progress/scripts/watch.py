@@ -1,4 +1,4 @@
-"""Live bars in a terminal, drawn with rich."""
+"""Live bars in a terminal, with rich."""
 
 import time
 from collections.abc import Callable
@@ -13,18 +13,21 @@ from rich.text import Text
 from ..storage import StorageError
 from .summary import Summary, plain, summaries
 
-#: Seconds between two looks.
+#: Seconds between two reads of the store.
 _INTERVAL = 0.5
 
 _STYLES = {'finished': 'green', 'stalled': 'yellow', 'cancelling': 'yellow', 'pending': 'dim'}
 
 
-def watch(look: Callable[[], list[dict[str, Any]]]) -> None:
-    """Show the tasks that *look* returns, again and again, until Ctrl-C.
+def watch(read_tasks: Callable[[], list[dict[str, Any]]]) -> None:
+    """Show tasks, and update them twice a second until Ctrl-C.
 
-    :raises StorageError: where the store does not answer at the first look; later on, the bars say so, and wait
+    If a later read fails, the last known tasks stay, with the error below them.
+
+    :param read_tasks: returns the statuses, each with its ``id``
+    :raises StorageError: if the store does not answer at the first read
     """
-    tasks = look()
+    tasks = read_tasks()
     trouble = ''
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
@@ -32,9 +35,9 @@ def watch(look: Callable[[], list[dict[str, Any]]]) -> None:
             live.update(_view(tasks, trouble, console.height), refresh=True)
             time.sleep(_INTERVAL)
             try:
-                tasks, trouble = look(), ''
+                tasks, trouble = read_tasks(), ''
             except StorageError as error:
-                trouble = plain(f'The store of progress does not answer: {error}')
+                trouble = plain(f'Cannot read the tasks: {error}')
 
 
 def _view(tasks: list[dict[str, Any]], trouble: str, height: int) -> RenderableType:
@@ -45,7 +48,7 @@ def _view(tasks: list[dict[str, Any]], trouble: str, height: int) -> RenderableT
     for title in ('PROGRESS', 'STATUS', 'AGE'):
         table.add_column(title, no_wrap=True)
     table.add_column('MESSAGE', ratio=3, no_wrap=True)
-    # The heading, a line for the rest or trouble, and the one that the cursor is in.
+    # Not for tasks: the heading, the line below the table, and the line of the cursor.
     room = max(height - 3, 1)
     for task in summaries(tasks[:room]):
         table.add_row(

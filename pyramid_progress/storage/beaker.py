@@ -24,10 +24,11 @@ from beaker.ext.sqla import SqlaNamespaceManager
 from beaker.synchronization import _synchronizers
 from beaker.util import SyncDict
 
-from . import record as rules
+from ..model import record as rules
+from ..model.record import Activity, Record
+from ..system import process
 from .interface import Storage, StorageError
 from .locks import Locks
-from .record import Record
 
 NAMESPACES = 64
 
@@ -94,19 +95,19 @@ class BeakerStorage(Storage):
             if record is not None:
                 bucket.put(progress_id, record, expire)
 
-    def amend(self, changes: Mapping[str, Record], expire: float) -> dict[str, Record]:
-        records = {}
+    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
+        activities = {}
         for progress_id, change in changes.items():
             with self._bucket(progress_id, 'c') as bucket:
                 old = bucket.get(progress_id)
-                record = rules.amended(old, change)
+                record = rules.updated_active(old, change)
                 if record is not None:
                     bucket.put(progress_id, record, expire)
             if old is not None:
-                records[progress_id] = dict(record or old)
-        return records
+                activities[progress_id] = rules.activity(record or old)
+        return activities
 
-    def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
+    def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
         numbers: dict[int, list[str]] = {}
         for progress_id in progress_ids:
             numbers.setdefault(_number(progress_id), []).append(progress_id)
@@ -119,22 +120,22 @@ class BeakerStorage(Storage):
                         texts[progress_id] = rules.dump(record)
         return texts
 
-    def take(self, progress_id: str, linger: float) -> bool:
+    def acknowledge(self, progress_id: str, linger: float) -> bool:
         with self._bucket(progress_id, 'c') as bucket:
-            record = bucket.get(progress_id)
-            if record is None or not rules.can_take(record):
+            record = rules.acknowledged(bucket.get(progress_id))
+            if record is None:
                 return False
             if linger:
-                bucket.put(progress_id, rules.taken(record), linger)
+                bucket.put(progress_id, record, linger)
             else:
                 bucket.remove(progress_id)
             return True
 
-    def discard(self, progress_id: str) -> None:
+    def delete(self, progress_id: str) -> None:
         with self._bucket(progress_id, 'c') as bucket:
             bucket.remove(progress_id)
 
-    def tasks(self) -> set[str]:
+    def running_ids(self) -> set[str]:
         ids: set[str] = set()
         for number in range(NAMESPACES):
             with self._numbered_bucket(number, 'r') as bucket:
@@ -292,26 +293,37 @@ def _lock_directory(region: Mapping[str, Any]) -> Path:
         return Path(region['lock_dir'])
     if region.get('data_dir'):
         return Path(region['data_dir'], 'container_progress_lock')
-    # Processes that share a server without a common directory have this one in common, if one user runs them.
-    directory = Path(tempfile.gettempdir(), f'pyramid_progress-{os.getuid()}')
+    return _temporary_directory()
+
+
+def _temporary_directory() -> Path:
+    """Return the directory that the processes of one user share if the region names none.
+
+    :raises PermissionError: if another user made it, or may write to it
+    """
+    root = tempfile.gettempdir()
+    if not hasattr(os, 'getuid'):  # on Windows, each user has a temporary directory
+        return Path(root, 'pyramid_progress')
+    directory = Path(root, f'pyramid_progress-{os.getuid()}')
     directory.mkdir(mode=0o700, exist_ok=True)
     status = directory.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f'{directory} belongs to somebody else: set the lock_dir of the region')
+        raise PermissionError(f'{directory} belongs to another user, or others may write to it: set the lock_dir')
     return directory
 
 
-def _after_fork() -> None:
-    """Let go, in a forked child, of what Beaker shares among all its managers.
+class _SharedByBeaker(process.Participant):
+    """The locks and connections that Beaker shares among all its managers."""
 
-    The child must not speak on its parent's connections, nor wait for a thread that it does not have.
-    """
-    _synchronizers.mutex = RLock()
-    for engine in SqlaNamespaceManager.binds.dict.values():
-        engine.dispose(close=False)
-    SqlaNamespaceManager.binds = SyncDict()
-    SqlaNamespaceManager.tables = SyncDict()
-    MemcachedNamespaceManager.clients = SyncDict()
+    def after_fork_in_child(self) -> None:
+        # The child must not use its parent's connections, nor wait for a thread that it does not have.
+        _synchronizers.mutex = RLock()
+        for engine in SqlaNamespaceManager.binds.dict.values():
+            engine.dispose(close=False)
+        SqlaNamespaceManager.binds = SyncDict()
+        SqlaNamespaceManager.tables = SyncDict()
+        MemcachedNamespaceManager.clients = SyncDict()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+_shared_by_beaker = _SharedByBeaker()
+process.register(_shared_by_beaker)

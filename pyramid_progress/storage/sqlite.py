@@ -1,4 +1,4 @@
-"""Statuses in a region of the type ``sqlite``: one row a task."""
+"""Statuses in a region of the type ``sqlite``: one row for each task."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,17 +6,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import record as rules
-from .interface import Storage
-from .record import Record
-from .sqlite_database import FILE_NAME, Database, Execute
-from .sqlite_expiry import due, sweep
+from ..beaker_sqlite.database import FILE_NAME, Database, Execute, Schema
+from ..beaker_sqlite.expiry import due, sweep
+from ..model import record as rules
+from ..model.record import Activity, Record
+from .interface import Storage, StorageError
 
-_SCHEMA = (
-    'CREATE TABLE IF NOT EXISTS progress (namespace TEXT, key TEXT, record TEXT NOT NULL, listed INTEGER NOT NULL,'
-    ' expires REAL NOT NULL, expire REAL NOT NULL, due REAL NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID',
-    'CREATE INDEX IF NOT EXISTS progress_due ON progress (due)',
-    'CREATE INDEX IF NOT EXISTS progress_listed ON progress (namespace) WHERE listed',
+_SCHEMA = Schema(
+    'progress',
+    (
+        (
+            'CREATE TABLE IF NOT EXISTS progress (namespace TEXT, key TEXT, record TEXT NOT NULL,'
+            ' listed INTEGER NOT NULL, expires REAL NOT NULL, expire REAL NOT NULL, due REAL NOT NULL,'
+            ' PRIMARY KEY (namespace, key)) WITHOUT ROWID',
+            'CREATE INDEX IF NOT EXISTS progress_due ON progress (due)',
+            'CREATE INDEX IF NOT EXISTS progress_listed ON progress (namespace) WHERE listed',
+        ),
+    ),
 )
 
 _TEXT = 'SELECT record FROM progress WHERE namespace = ? AND expires > ? AND key = ?'
@@ -26,7 +32,7 @@ _INSERT = (
     ' ON CONFLICT (namespace, key) DO UPDATE SET record = excluded.record, expires = excluded.expires,'
     ' expire = excluded.expire, listed = excluded.listed, due = excluded.due WHERE expires <= ?'
 )
-# Nobody holds a lock between reading and writing: the condition is that the row still says the same.
+# No lock is held between reading and writing. The row changes only if its record is still the one that was read.
 _UPDATE = (
     'UPDATE progress SET record = ?, expires = ?, expire = ?'
     ' WHERE namespace = ? AND key = ? AND expires > ? AND record = ?'
@@ -40,12 +46,12 @@ _DELETE = 'DELETE FROM progress WHERE namespace = ? AND key = ?'
 #: SQLite before 3.32 takes no more than 999 parameters.
 _KEYS_PER_SELECT = 500
 
-#: How many rows are remembered.
+#: How many rows are kept in memory.
 _ROWS = 256
 
 
 class _Row(NamedTuple):
-    """A task's row, with what its text says."""
+    """The row of a task, with its record parsed."""
 
     text: str
     listed: bool
@@ -53,7 +59,7 @@ class _Row(NamedTuple):
     record: Record
 
 
-#: Makes a row of a tuple, in a third of the time: at every change there is one.
+#: Makes a row of a tuple, in a third of the time that the class takes: every change makes one.
 _row: Callable[[tuple[str, bool, float, Record]], _Row] = partial(tuple.__new__, _Row)
 
 
@@ -61,10 +67,10 @@ class SqliteStorage(Storage):
     """A region of the type ``sqlite``.
 
     :param region: the region's options, with a ``data_dir``
-    :param namespace: what sets our rows apart from those of other applications
+    :param namespace: the prefix that separates our rows from those of other applications
     :param timeout: seconds to wait for threads and processes that are writing
-    :raises ValueError: where there is no ``data_dir``
-    :raises OSError: where the file in it cannot be used
+    :raises ValueError: if there is no ``data_dir``
+    :raises OSError: if the file in it cannot be used
     """
 
     def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
@@ -72,10 +78,10 @@ class SqliteStorage(Storage):
             raise ValueError('a region of type sqlite needs a data_dir')
         path = Path(region['data_dir'], FILE_NAME)
         self._namespace = namespace
-        self._writing = Database(path, _SCHEMA, timeout)
-        # Who reads does not wait for a thread that waits to write.
-        self._reading = Database(path, _SCHEMA, timeout)
-        # Rows as last written from here: who reports on a task mostly is alone in that, and need not read it first.
+        self._writing = Database(path, _SCHEMA, timeout, StorageError)
+        # A thread that reads does not wait for one that waits to write.
+        self._reading = Database(path, _SCHEMA, timeout, StorageError)
+        # Rows as this process last wrote them: a task usually has one writer, which then need not read the row first.
         self._written: dict[str, _Row] = {}
 
     def start(self, progress_id: str, record: Record, expire: float) -> bool:
@@ -94,12 +100,12 @@ class SqliteStorage(Storage):
                     return
             self._change(execute, progress_id, lambda old: rules.updated(old, changes), expire)
 
-    def amend(self, changes: Mapping[str, Record], expire: float) -> dict[str, Record]:
+    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
         with self._writing as execute:
             while True:
                 now = time.time()
                 rows = self._rows(execute, list(changes), now)
-                new = {key: rules.amended(row.record, changes[key]) for key, row in rows.items()}
+                new = {key: rules.updated_active(row.record, changes[key]) for key, row in rows.items()}
                 puts = [(key, rows[key], record) for key, record in new.items() if record]
                 if len(puts) > 1:
                     execute('BEGIN IMMEDIATE')
@@ -107,9 +113,9 @@ class SqliteStorage(Storage):
                 if len(puts) > 1:
                     execute('COMMIT' if done else 'ROLLBACK')
                 if done:
-                    return {key: dict(new[key] or row.record) for key, row in rows.items()}
+                    return {key: rules.activity(new[key] or row.record) for key, row in rows.items()}
 
-    def texts(self, progress_ids: Sequence[str]) -> dict[str, str]:
+    def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
         with self._reading as execute:
             now = time.time()
             if len(progress_ids) == 1:  # the usual case, the shortest way
@@ -117,17 +123,15 @@ class SqliteStorage(Storage):
                 return {progress_ids[0]: row[0]} if row else {}
             return dict(self._select(execute, 'key, record', progress_ids, now))
 
-    def take(self, progress_id: str, linger: float) -> bool:
+    def acknowledge(self, progress_id: str, linger: float) -> bool:
         with self._writing as execute:
-            return self._change(
-                execute, progress_id, lambda old: rules.taken(old) if old and rules.can_take(old) else None, linger
-            )
+            return self._change(execute, progress_id, rules.acknowledged, linger)
 
-    def discard(self, progress_id: str) -> None:
+    def delete(self, progress_id: str) -> None:
         with self._writing as execute:
             execute(_DELETE, (self._namespace, progress_id))
 
-    def tasks(self) -> set[str]:
+    def running_ids(self) -> set[str]:
         with self._reading as execute:
             return {progress_id for (progress_id,) in execute(_LIST, (self._namespace, time.time()))}
 
@@ -141,7 +145,7 @@ class SqliteStorage(Storage):
     def _change(
         self, execute: Execute, progress_id: str, rule: Callable[[Record | None], Record | None], expire: float
     ) -> bool:
-        """Store what a rule makes of a task's record; return False where that is nothing."""
+        """Store the record that a rule returns; return False if that is None."""
         while True:
             now = time.time()
             row = self._rows(execute, (progress_id,), now).get(progress_id)
@@ -154,7 +158,7 @@ class SqliteStorage(Storage):
     def _put(
         self, execute: Execute, progress_id: str, row: _Row | None, record: Record, now: float, expire: float
     ) -> bool:
-        """Put a record in the place of a row; return False where the row is not that any more."""
+        """Replace a row by a record; return False if the row has changed since it was read."""
         text = rules.dump(record)
         listed = rules.is_listed(record)
         expires = now + expire

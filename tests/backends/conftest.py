@@ -10,10 +10,8 @@ import os
 import runpy
 import select
 import signal
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +22,8 @@ from threading import Barrier
 
 import pytest
 from beaker.cache import cache_regions
+from support.servers import MemcachedServer, RedisServer
+from support.waiting import wait_until
 
 from pyramid_progress import configure
 
@@ -56,15 +56,18 @@ class Kind:
 WORKER = Path(__file__).with_name('worker.py')
 WORKERS = 4
 
+#: In `make test`, `file` stands for all types that Beaker drives.
+SLOW = pytest.mark.slow
+
 #: A thread of python-memcached's that ends does not close its connection.
 LEAVES_SOCKETS = pytest.mark.filterwarnings('ignore:unclosed <socket:ResourceWarning')
 
 KINDS = [
     Kind('memory', processes=False, kills=False, generic=False, time_of_day=False),
     Kind('file', many=1000),
-    Kind('dbm', kills=False, many=200),
-    Kind('ext:database', many=300),
-    Kind('ext:memcached', many=2000, marks=(LEAVES_SOCKETS,)),
+    Kind('dbm', kills=False, many=200, marks=(SLOW,)),
+    Kind('ext:database', many=300, marks=(SLOW,)),
+    Kind('ext:memcached', many=2000, marks=(SLOW, LEAVES_SOCKETS)),
     Kind('sqlite', generic=False, many=2000),
     Kind('ext:redis', generic=False, server_clock=True, time_of_day=False, many=1000),
 ]
@@ -82,69 +85,27 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize('region', cases, indirect=True)
 
 
-class Server:
-    """A real server in a process of its own, which a test may stop, and bring back on the same port."""
-
-    def __init__(self, command, port):
-        self._command = command
-        self._port = port
-        self.start()
-
-    def start(self):
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self._answers, 10, f'{self._command[0]} does not listen')
-
-    def stop(self):
-        """Stop it at once, and with it what it holds."""
-        self._process.kill()
-        self._process.wait()
-
-    def pause(self):
-        """Let it hang: it keeps its connections, and answers nobody."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self):
-        self._process.send_signal(signal.SIGCONT)
-
-    def _answers(self):
-        if self._process.poll() is not None:
-            raise AssertionError(f'{self._command[0]} ended with {self._process.returncode}')
-        with socket.socket() as probe:
-            return probe.connect_ex(('127.0.0.1', self._port)) == 0
-
-
-class RedisServer(Server):
-    """A redis-server with nothing on disk."""
-
-    def __init__(self, path, port, directory):
-        self.url = f'redis://127.0.0.1:{port}/0'
-        options = ['--port', str(port), '--bind', '127.0.0.1', '--dir', str(directory)]
-        super().__init__([path, *options, '--save', '', '--appendonly', 'no'], port)
-
-
 @pytest.fixture(scope='session')
-def redis_url(program, free_port, tmp_path_factory):
-    """Return the address of a Redis server that all tests share."""
-    server = RedisServer(program('redis-server'), free_port(), tmp_path_factory.mktemp('redis'))
+def redis_url(program, tmp_path_factory):
+    """Return the address of a Redis server that all tests of this process share."""
+    server = RedisServer(program('redis-server'), tmp_path_factory.mktemp('redis'))
     yield server.url
     server.stop()
 
 
 @pytest.fixture
-def private_redis(program, free_port, tmp_path):
+def private_redis(program, tmp_path):
     """Return a Redis server of the test's own: ``url``, ``stop()``, ``start()``, ``pause()``, ``resume()``."""
-    server = RedisServer(program('redis-server'), free_port(), tmp_path)
+    server = RedisServer(program('redis-server'), tmp_path)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope='session')
-def memcached_url(program, free_port):
-    """Return the address of a memcached that all tests share."""
-    port = free_port()
-    user = ['-u', 'root'] if os.getuid() == 0 else []
-    server = Server([program('memcached'), '-l', '127.0.0.1', '-p', str(port), *user], port)
-    yield f'127.0.0.1:{port}'
+def memcached_url(program):
+    """Return the address of a memcached that all tests of this process share."""
+    server = MemcachedServer(program('memcached'))
+    yield server.url
     server.stop()
 
 
@@ -203,7 +164,7 @@ class Region:
 
 
 class Worker:
-    """A Python process that knows nothing of this one but what it is told, a line of JSON at a time."""
+    """A Python process that runs jobs of ``worker.py``. Both sides write a line of JSON at a time."""
 
     def __init__(self):
         self._process = subprocess.Popen(
@@ -256,20 +217,6 @@ def region(request, directory, workers):
     region = Region(kind, options, workers)
     region.use()
     return region
-
-
-def wait_until(condition, timeout, complaint):
-    """Wait until a function returns something true, and return that."""
-    deadline = time.monotonic() + timeout
-    while not (result := condition()):
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.01)
-    return result
-
-
-@pytest.fixture(name='wait_until')
-def _wait_until():
-    return wait_until
 
 
 class Child:

@@ -1,4 +1,4 @@
-"""What the functions promise, for every region type."""
+"""The contract of the functions, for every region type."""
 
 import itertools
 import time
@@ -18,17 +18,18 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
-from pyramid_progress.access import look
 from pyramid_progress.storage import beaker
+from pyramid_progress.web.access import Visitor
 
 UNKNOWN = {'status': 'unknown'}
 
 _ = TranslationStringFactory('pyramid_progress')
 
 
-def look_at(progress_id, take=False):
-    """Return what an HTTP reader sees of a task, who does not consume its end unless told to."""
-    return look(DummyRequest(registry=Registry()), [progress_id], take=take)[progress_id]
+def look_at(progress_id, acknowledge=False):
+    """Return what an HTTP reader sees of a task."""
+    visitor = Visitor(DummyRequest(registry=Registry()))
+    return visitor.visible_statuses([progress_id], acknowledge=acknowledge)[progress_id]
 
 
 def finished(progress_id='job', owner='ann'):
@@ -39,7 +40,7 @@ def finished(progress_id='job', owner='ann'):
 # The life of a task
 
 
-def test_nothing_is_known_of_an_id_never_used(region):
+def test_an_id_never_used_is_unknown(region):
     assert get_progress_status('job') == UNKNOWN
     assert look_at('job') == UNKNOWN
     assert get_running_tasks() == set()
@@ -57,7 +58,7 @@ def test_a_started_task_has_exactly_these_members(region):
     assert get_running_tasks() == {'job'}
 
 
-def test_what_is_left_out_at_the_start_is_none(region):
+def test_arguments_omitted_at_the_start_are_none(region):
     init_progress_status('job', None, None)
     status = get_progress_status('job')
     del status['started']
@@ -94,7 +95,7 @@ def test_the_order_of_arguments(region):
     }  # fmt: skip
 
 
-def test_an_argument_left_out_keeps_its_value_and_none_clears_it(region):
+def test_an_omitted_argument_keeps_its_value_and_none_clears_it(region):
     set_progress_status('job', message='row 5', length=10, current=5)
     set_progress_status('job')
     assert get_progress_status('job') == {'status': 'running', 'message': 'row 5', 'length': 10, 'current': 5}
@@ -118,7 +119,7 @@ def test_any_word_is_a_status_and_stays_on_the_list(region):
 # The end
 
 
-def test_the_end_is_told_once(region):
+def test_the_end_is_returned_once(region):
     finished()
     assert get_running_tasks() == {'job'}
     assert get_progress_status('job')['status'] == 'finished'
@@ -126,32 +127,32 @@ def test_the_end_is_told_once(region):
     assert get_progress_status('job') == UNKNOWN
 
 
-def test_the_end_of_an_id_never_started_is_told_once(region):
+def test_the_end_of_an_id_never_started_is_returned_once(region):
     set_progress_status('job', 'finished', length=0)
     assert get_progress_status('job') == {'status': 'finished', 'message': None, 'length': 0, 'current': None}
     assert get_progress_status('job') == UNKNOWN
 
 
-def test_who_only_looks_does_not_consume_the_end(region):
+def test_a_reader_that_does_not_acknowledge_changes_nothing(region):
     finished()
     assert look_at('job')['status'] == look_at('job')['status'] == 'finished'
     assert get_running_tasks() == {'job'}
     assert get_progress_status('job')['status'] == 'finished'
 
 
-@pytest.mark.parametrize('first', [get_progress_status, lambda progress_id: look_at(progress_id, take=True)])
-def test_http_readers_still_learn_of_an_end_that_was_taken(region, first):
+@pytest.mark.parametrize('first', [get_progress_status, lambda progress_id: look_at(progress_id, acknowledge=True)])
+def test_http_readers_still_see_an_acknowledged_end(region, first):
     finished()
     assert first('job')['status'] == 'finished'
     assert get_progress_status('job') == UNKNOWN
     assert get_running_tasks() == set()
-    last = look_at('job', take=True)
+    last = look_at('job', acknowledge=True)
     assert last['status'] == 'finished'
     assert set(last) == {'current', 'label', 'length', 'message', 'started', 'status', 'tags'}
     assert look_at('job') == last
 
 
-def test_a_change_after_the_end_is_ignored(region):
+def test_a_change_after_the_acknowledged_end_is_ignored(region):
     finished()
     get_progress_status('job')
     set_progress_status('job', message='too late')
@@ -161,7 +162,7 @@ def test_a_change_after_the_end_is_ignored(region):
     assert get_running_tasks() == set()
 
 
-def test_a_change_before_anybody_read_the_end_still_counts(region):
+def test_a_change_before_the_end_is_acknowledged_takes_effect(region):
     finished()
     set_progress_status('job', 'finished', message='42 rows')
     assert get_progress_status('job')['message'] == '42 rows'
@@ -170,7 +171,7 @@ def test_a_change_before_anybody_read_the_end_still_counts(region):
 def test_no_linger(region):
     region.use(linger=0)
     finished()
-    assert look_at('job', take=True)['status'] == 'finished'
+    assert look_at('job', acknowledge=True)['status'] == 'finished'
     assert look_at('job') == UNKNOWN
     init_progress_status('job', 'bob', 'Another')
     assert get_progress_status('job')['owner'] == 'bob'
@@ -188,12 +189,12 @@ def test_linger_ends(region, wait_until):
 
 
 @pytest.mark.parametrize('status', ['failed', 'cancelled'])
-def test_what_did_not_finish_leaves_the_list_and_stays_readable(region, status):
+def test_a_failed_or_cancelled_task_leaves_the_list_and_stays_readable(region, status):
     init_progress_status('job', 'ann', 'Import')
     set_progress_status('job', status, message='line 7')
     assert get_running_tasks() == set()
     for _again in range(2):
-        assert get_progress_status('job')['status'] == look_at('job', take=True)['status'] == status
+        assert get_progress_status('job')['status'] == look_at('job', acknowledge=True)['status'] == status
     assert get_progress_status('job')['message'] == 'line 7'
     set_progress_status('job', 'running')
     assert get_running_tasks() == {'job'}
@@ -202,13 +203,13 @@ def test_what_did_not_finish_leaves_the_list_and_stays_readable(region, status):
 # Owners
 
 
-@pytest.mark.parametrize('end', [None, 'finished', 'taken', 'failed', 'cancelled'])
+@pytest.mark.parametrize('end', [None, 'finished', 'acknowledged', 'failed', 'cancelled'])
 def test_the_same_owner_may_start_it_anew(region, end):
     init_progress_status('job', 'ann', 'Import', tags=['old'])
     set_progress_status('job', message='old', length=10, current=5)
     if end:
-        set_progress_status('job', 'finished' if end == 'taken' else end)
-    if end == 'taken':
+        set_progress_status('job', 'finished' if end == 'acknowledged' else end)
+    if end == 'acknowledged':
         get_progress_status('job')
     init_progress_status('job', 'ann', 'Again')
     status = get_progress_status('job')
@@ -221,12 +222,12 @@ def test_the_same_owner_may_start_it_anew(region, end):
 
 def test_another_owner_cannot_take_it_over(region):
     owners = [('ann', 'bob'), ('ann', None), (None, 'ann'), (1, '1')]
-    for end, (owner, other) in itertools.product([None, 'finished', 'taken', 'failed', 'cancelled'], owners):
+    for end, (owner, other) in itertools.product([None, 'finished', 'acknowledged', 'failed', 'cancelled'], owners):
         progress_id = f'{end} {owner} {other}'
         init_progress_status(progress_id, owner, 'Import')
         if end:
-            set_progress_status(progress_id, 'finished' if end == 'taken' else end)
-        if end == 'taken':
+            set_progress_status(progress_id, 'finished' if end == 'acknowledged' else end)
+        if end == 'acknowledged':
             get_progress_status(progress_id)
         before = look_at(progress_id)
         with pytest.raises(ValueError, match=f"'{progress_id}' is in use by another owner"):
@@ -235,7 +236,7 @@ def test_another_owner_cannot_take_it_over(region):
     assert len(get_running_tasks()) == 2 * len(owners)
 
 
-def test_anybody_may_start_what_nobody_started(region):
+def test_any_owner_may_start_an_id_never_started(region):
     set_progress_status('job', message='early', current=1)
     init_progress_status('job', 'ann', 'Import')
     assert get_progress_status('job')['owner'] == 'ann'
@@ -251,12 +252,12 @@ VALUES = [
     'a",\n,"status":"failed"\n}', '\x7f\x85\u2028\u2029\ufeff', 'é', 'e\u0301', '\\xe9', '進行', '😀', '\U0010ffff',
     'x' * 5000,
     [], {}, [[]], [{}], {'': []}, {'a': {'b': [1, 1.0, None, '1', {'c': {}}]}}, [[], {}, '', 0, None, False],
-    {'status': 'finished', '_taken': True, 'owner': None}, [list(range(50))] * 3,
+    {'status': 'finished', '_acknowledged': True, 'owner': None}, [list(range(50))] * 3,
 ]  # fmt: skip
 
 
 def alike(one, other):
-    """Tell whether two values are equal and of the same types, all the way down."""
+    """Return whether two values are equal and of the same types, all the way down."""
     if type(one) is not type(other):
         return False
     if isinstance(one, list):
@@ -293,7 +294,7 @@ def test_numbers_come_back_exactly(region):
         assert alike([status['length'], status['current']], [number, number])
 
 
-def test_more_done_than_there_was_is_stored_as_told(region):
+def test_a_position_beyond_the_length_is_stored_as_given(region):
     set_progress_status('job', length=10, current=11)
     assert (get_progress_status('job')['length'], get_progress_status('job')['current']) == (10, 11)
 
@@ -310,7 +311,7 @@ OTHER_FORMS = [
 ]
 
 
-def test_values_that_json_knows_by_another_form(region):
+def test_values_that_json_stores_in_another_form(region):
     for number, (value, stored) in enumerate(OTHER_FORMS):
         init_progress_status(f'job {number}', value, value, tags=value)
         set_progress_status(f'job {number}', message=value)
@@ -319,7 +320,7 @@ def test_values_that_json_knows_by_another_form(region):
             assert alike(status[name], stored)
 
 
-def test_what_a_reader_or_a_writer_does_with_its_own_copy_changes_nothing(region):
+def test_readers_and_writers_have_copies(region):
     tags = ['a', {'b': []}]
     init_progress_status('job', 'ann', 'Import', tags=tags)
     tags[1]['b'].append('later')
@@ -376,7 +377,7 @@ def test_other_values_are_refused_at_the_writer(region):
 
 HOSTILE_IDS = [
     '../../x', '/etc/passwd', 'a/b', 'a b', ' ', 'a ', ' a', 'é', 'e\u0301', '\\xe9', '%C3%A9', '%', '*', '?',
-    '[a]', '{}', 'x' * 255, 'x' * 254, 'x' * 254 + 'é', '進' * 255, 'index', 'Index', 'tasks', 'list', '_taken',
+    '[a]', '{}', 'x' * 255, 'x' * 254, 'x' * 254 + 'é', '進' * 255, 'index', 'Index', 'tasks', 'list', '_acknowledged',
     'started', '0', '00', '0.0', "'; DROP TABLE tasks; --", '"', '\\', '$HOME', '<img src=x>', ':', 'a:b', 'a_b', 'a.b',
     '.', '..', '\u2028', 'İ', 'i̇', 'job', 'Job', 'JOB', 'None', 'null', '😀',
 ]  # fmt: skip
@@ -415,7 +416,7 @@ BAD_IDS = [
 ]  # fmt: skip
 
 
-def test_what_cannot_be_an_id(region):
+def test_invalid_ids_are_refused(region):
     for progress_id, error in BAD_IDS:
         for call in (
             partial(init_progress_status, progress_id, 'ann', 'Import'),
@@ -463,8 +464,8 @@ def test_the_list_lives_as_long_as_the_statuses(region):
     assert get_progress_status('job')['status'] == 'running'
 
 
-def test_where_the_ini_is_silent_a_status_lives_for_the_progress_setting(region, wait_until):
-    """pyramid_beaker fills in 60 seconds; they are not what anybody asked for."""
+def test_without_a_lifetime_in_the_ini_a_status_lives_for_the_progress_setting(region, wait_until):
+    """pyramid_beaker fills in 60 seconds; the application did not ask for them."""
     given = {f'cache.{name}': str(value) for name, value in region.options.items()}
     configure(region.settings | given | {'cache.regions': 'default, persistent', 'progress.expire': '0.4'})
     assert cache_regions['persistent']['expire'] == 60
@@ -477,7 +478,7 @@ def test_where_the_ini_is_silent_a_status_lives_for_the_progress_setting(region,
 # Regions
 
 
-def test_a_switched_off_cache_still_keeps_statuses(region):
+def test_a_disabled_cache_still_keeps_statuses(region):
     for name in ('default', 'persistent'):
         cache_regions[name] = cache_regions[name] | {'enabled': False}
     init_progress_status('job', 'ann', 'Import')
@@ -501,7 +502,8 @@ def test_a_changed_region_counts_from_the_next_call(region, directory):
     assert get_running_tasks() == {'job'}
 
 
-def test_two_applications_share_a_place(region):
+@pytest.mark.promises('processes')  # the type `memory` is not shared by applications either
+def test_two_applications_share_a_store(region):
     mine, other = dict(region.settings), region.settings | {'progress.namespace': 'other application'}
     init_progress_status('job', 'ann', 'Import')
     configure(other)
@@ -586,13 +588,13 @@ def test_a_task_that_starts_anew_while_the_list_is_cleared_is_on_it(directory, m
     configure({'progress.namespace': 'anew'})
     init_progress_status('job', 'ann', 'Import')
     set_progress_status('job', 'failed')
-    discard = beaker.BeakerStorage.discard
+    delete = beaker.BeakerStorage.delete
 
-    def start_and_discard(storage, progress_id):
+    def start_and_delete(storage, progress_id):
         init_progress_status(progress_id, 'ann', 'Again')
-        discard(storage, progress_id)
+        delete(storage, progress_id)
 
-    monkeypatch.setattr(beaker.BeakerStorage, 'discard', start_and_discard)
+    monkeypatch.setattr(beaker.BeakerStorage, 'delete', start_and_delete)
     assert get_running_tasks() == {'job'}
     monkeypatch.undo()
     assert get_running_tasks() == {'job'}

@@ -23,8 +23,8 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
+from pyramid_progress.beaker_sqlite.database import FILE_NAME
 from pyramid_progress.storage import beaker
-from pyramid_progress.storage.sqlite_database import FILE_NAME
 
 IDS = [f'job {number}' for number in range(8)]
 

@@ -13,8 +13,9 @@ from beaker.ext.sqla import SqlaNamespaceManager
 from beaker.synchronization import NameLock, _synchronizers
 
 from pyramid_progress import get_progress_status, get_running_tasks, init_progress_status, set_progress_status
-from pyramid_progress.storage import beaker, memory, paired
-from pyramid_progress.storage.sqlite_database import FILE_NAME
+from pyramid_progress.beaker_sqlite.database import FILE_NAME
+from pyramid_progress.runtime import get_runtime
+from pyramid_progress.storage import beaker, paired
 
 #: A long time ago, by a clock that counts seconds.
 START = 1_000_000_000
@@ -63,7 +64,7 @@ def records(region):
     """Return how many records are kept."""
     namespace = region.settings['progress.namespace']
     if region.type == 'memory':
-        return len(memory._spaces[namespace])
+        return len(get_runtime().memory.namespaces[namespace])
     if region.type == 'sqlite':
         with closing(sqlite3.connect(Path(region.options['data_dir'], FILE_NAME))) as connection:
             return connection.execute('SELECT count(*) FROM progress').fetchone()[0]
@@ -93,7 +94,7 @@ def objects():
             len,
             [
                 cache_managers,
-                memory._spaces,
+                get_runtime().memory.namespaces,
                 SqlaNamespaceManager.binds.dict,
                 SqlaNamespaceManager.tables.dict,
                 NameLock.locks.dict,

@@ -5,19 +5,30 @@ from threading import Event, Thread
 
 import pytest
 
-from pyramid_progress.storage import StorageError, memory
-from pyramid_progress.storage.memory import MemoryStorage
+from pyramid_progress.storage import StorageError
+from pyramid_progress.storage.memory import Memory, MemoryStorage
 
 RUNNING = {'status': '"running"', 'owner': '"ann"', 'started': '"now"'}
 
 
 @pytest.fixture
-def held():
-    """Let another thread hold the lock, as if it was held up in the middle of a change."""
+def memory():
+    return Memory()
+
+
+@pytest.fixture
+def open_storage(memory):
+    """Return a function that opens a storage in the same memory."""
+    return lambda namespace='here', timeout=1: MemoryStorage({'type': 'memory', 'memory': memory}, namespace, timeout)
+
+
+@pytest.fixture
+def held(memory):
+    """Let another thread hold the lock, as if it was interrupted in the middle of a change."""
     inside, go_on = Event(), Event()
 
     def hold():
-        with memory._lock:
+        with memory.lock:
             inside.set()
             go_on.wait(10)
 
@@ -29,71 +40,79 @@ def held():
     thread.join(10)
 
 
-def test_who_waits_for_a_thread_hears_of_it_within_the_timeout(request):
-    storage = MemoryStorage('here', 0.3)
+def test_a_change_fails_after_the_timeout_while_another_thread_holds_the_lock(request, open_storage):
+    storage = open_storage(timeout=0.3)
     storage.start('job', RUNNING, 60)
     request.getfixturevalue('held')
     start = time.monotonic()
     with pytest.raises(StorageError, match=r'another thread .* for 0\.3 s'):
         storage.update('job', {'status': '"odd"'}, 60)
     assert 0.2 < time.monotonic() - start < 0.9
-    # Who only reads does not wait.
-    assert storage.read(['job']) == {'job': RUNNING}
-    assert storage.tasks() == {'job'}
+    # Reading does not wait for the lock.
+    assert storage.get_many(['job']) == {'job': RUNNING}
+    assert storage.running_ids() == {'job'}
 
 
-def test_a_forked_child_goes_on_whatever_its_parent_s_threads_were_doing(request, forked):
-    storage = MemoryStorage('here', 0.3)
+def test_a_forked_child_can_make_changes_although_a_thread_of_its_parent_held_the_lock(request, open_storage, forked):
+    storage = open_storage(timeout=0.3)
     storage.start('job', RUNNING, 60)
     request.getfixturevalue('held')
 
     def child():
         storage.update('job', {'status': '"odd"'}, 60)
-        assert storage.read(['job'])['job']['status'] == '"odd"'
+        assert storage.get_many(['job'])['job']['status'] == '"odd"'
 
     with forked(child) as process:
         assert process.exit_status() == 0
-    assert storage.read(['job']) == {'job': RUNNING}
+    assert storage.get_many(['job']) == {'job': RUNNING}
 
 
-def test_all_storages_of_a_namespace_are_one():
-    one, same, other = MemoryStorage('here', 1), MemoryStorage('here', 1), MemoryStorage('there', 1)
+def test_all_storages_of_a_namespace_have_the_same_entries(open_storage):
+    one, same, other = open_storage(), open_storage(), open_storage('there')
     one.start('job', RUNNING, 60)
-    assert same.tasks() == {'job'}
-    assert other.tasks() == set()
+    assert same.running_ids() == {'job'}
+    assert other.running_ids() == set()
     one.close()
-    assert same.read(['job']) == {'job': RUNNING}
+    assert same.get_many(['job']) == {'job': RUNNING}
 
 
-def test_what_it_is_given_and_what_it_gives_are_copies():
-    storage = MemoryStorage('here', 1)
+def test_storages_of_different_memories_have_different_entries(open_storage):
+    open_storage().start('job', RUNNING, 60)
+    assert MemoryStorage({'type': 'memory'}, 'here', 1).running_ids() == set()
+
+
+def test_records_are_copied_when_they_are_stored_and_when_they_are_read(open_storage):
+    storage = open_storage()
     given = dict(RUNNING)
     storage.start('job', given, 60)
-    for record in (given, storage.read(['job'])['job'], storage.amend({'job': {}}, 60)['job']):
+    changes = {'message': '"row 1"'}
+    storage.update_active({'job': changes}, 60)
+    expected = RUNNING | changes
+    for record in (given, changes, storage.get_many(['job'])['job']):
         record['status'] = '"spoilt"'
-        assert storage.read(['job']) == {'job': RUNNING}
+        assert storage.get_many(['job']) == {'job': expected}
 
 
 @pytest.mark.parametrize('jump', [-3600, 3600])
-def test_the_time_of_day_does_not_matter(monkeypatch, jump):
-    storage = MemoryStorage('here', 1)
+def test_lifetimes_do_not_depend_on_the_time_of_day(monkeypatch, open_storage, jump):
+    storage = open_storage()
     storage.start('job', RUNNING, 0.5)
     now = time.time
     monkeypatch.setattr(time, 'time', lambda: now() + jump)
-    assert storage.tasks() == {'job'}
+    assert storage.running_ids() == {'job'}
     time.sleep(0.6)
-    assert storage.tasks() == set()
-    assert storage.read(['job']) == {}
+    assert storage.running_ids() == set()
+    assert storage.get_many(['job']) == {}
 
 
-def test_what_has_ended_goes_in_good_time():
+def test_expired_entries_are_removed(memory, open_storage):
     """There are at most twice as many entries as were alive at the same time, or a few."""
-    storage = MemoryStorage('here', 1)
-    entries = memory._spaces['here']
+    storage = open_storage()
+    entries = memory.namespaces['here']
     for number in range(200):
         storage.start(f'alive {number}', RUNNING, 60)
     for number in range(1000):
         storage.start(f'gone {number}', RUNNING, 60)
-        storage.discard(f'gone {number}')
+        storage.delete(f'gone {number}')
         assert len(entries) <= 402
-    assert len(storage.tasks()) == 200
+    assert len(storage.running_ids()) == 200

@@ -8,8 +8,9 @@ from pyramid.registry import Registry
 from pyramid.testing import DummyRequest
 
 from pyramid_progress import get_progress_status, get_running_tasks, init_progress_status, set_progress_status
-from pyramid_progress.access import look
-from pyramid_progress.regions import store
+from pyramid_progress.model.record import Activity
+from pyramid_progress.runtime import current_store
+from pyramid_progress.web.access import Visitor
 
 UNKNOWN = {'status': 'unknown'}
 
@@ -33,7 +34,7 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.region.empty()
         self.tasks = {}
-        self.taken = set()
+        self.acknowledged = set()
 
     @rule(progress_id=ids, owner=owners, label=values, tags=values, length=numbers, current=numbers)
     def init(self, progress_id, owner, **rest):
@@ -44,12 +45,12 @@ class Model(RuleBasedStateMachine):
             return
         init_progress_status(progress_id, owner, **rest)
         self.tasks[progress_id] = {'status': 'running', 'owner': owner} | rest
-        self.taken.discard(progress_id)
+        self.acknowledged.discard(progress_id)
 
     @rule(progress_id=ids, status=statuses, changes=some_changes)
     def set(self, progress_id, status, changes):
         set_progress_status(progress_id, status, **changes)
-        if progress_id not in self.taken:
+        if progress_id not in self.acknowledged:
             bare = {'message': None, 'length': None, 'current': None}
             old = self.tasks.get(progress_id, bare)
             self.tasks[progress_id] = {'message': None} | old | {'status': status} | changes
@@ -58,45 +59,50 @@ class Model(RuleBasedStateMachine):
     def get(self, progress_id):
         status = get_progress_status(progress_id)
         status.pop('started', None)
-        expected = UNKNOWN if progress_id in self.taken else self.tasks.get(progress_id, UNKNOWN)
+        expected = UNKNOWN if progress_id in self.acknowledged else self.tasks.get(progress_id, UNKNOWN)
         assert status == expected
         if status['status'] == 'finished':
-            self.taken.add(progress_id)
+            self.acknowledged.add(progress_id)
 
-    @rule(progress_ids=st.lists(ids, min_size=1, max_size=4), take=st.booleans())
-    def look(self, progress_ids, take):
-        seen = look(DummyRequest(registry=Registry()), progress_ids, take=take)
+    @rule(progress_ids=st.lists(ids, min_size=1, max_size=4), acknowledge=st.booleans())
+    def look(self, progress_ids, acknowledge):
+        visitor = Visitor(DummyRequest(registry=Registry()))
+        seen = visitor.visible_statuses(progress_ids, acknowledge=acknowledge)
         assert list(seen) == list(dict.fromkeys(progress_ids))
         for progress_id, status in seen.items():
             status.pop('started', None)
             expected = dict(self.tasks.get(progress_id, UNKNOWN))
             expected.pop('owner', None)
             assert status == expected
-            if take and status['status'] == 'finished':
-                self.taken.add(progress_id)
+            if acknowledge and status['status'] == 'finished':
+                self.acknowledged.add(progress_id)
 
     @rule(some_ids=st.lists(ids, max_size=3, unique=True), text=text)
-    def amend(self, some_ids, text):
+    def update_active(self, some_ids, text):
         """What the publisher of a task object does with many tasks at once."""
-        storage, expire, _ = store()
-        records = storage.amend({progress_id: {'current': str(len(text))} for progress_id in some_ids}, expire)
-        assert set(records) == set(some_ids) & set(self.tasks)
-        for progress_id in records:
-            if self.tasks[progress_id]['status'] not in ('finished', 'failed', 'cancelled'):
+        storage, expire, _ = current_store()
+        changes = {progress_id: {'current': str(len(text))} for progress_id in some_ids}
+        activities = storage.update_active(changes, expire)
+        assert set(activities) == set(some_ids) & set(self.tasks)
+        for progress_id, activity in activities.items():
+            has_ended = self.tasks[progress_id]['status'] in ('finished', 'failed', 'cancelled')
+            assert activity is (Activity.ENDED if has_ended else Activity.ACTIVE)
+            if not has_ended:
                 self.tasks[progress_id]['current'] = len(text)
 
     @rule(progress_id=ids)
-    def discard(self, progress_id):
-        store().storage.discard(progress_id)
+    def delete(self, progress_id):
+        current_store().storage.delete(progress_id)
         self.tasks.pop(progress_id, None)
-        self.taken.discard(progress_id)
+        self.acknowledged.discard(progress_id)
 
     @invariant()
     def list_is_true(self):
+        left = self.tasks.keys() - self.acknowledged
         assert get_running_tasks() == {
             progress_id
-            for progress_id, status in self.tasks.items()
-            if 'owner' in status and progress_id not in self.taken and status['status'] not in ('failed', 'cancelled')
+            for progress_id in left
+            if 'owner' in self.tasks[progress_id] and self.tasks[progress_id]['status'] not in ('failed', 'cancelled')
         }
 
 

@@ -42,7 +42,7 @@ def test_no_change_of_a_task_is_lost_to_the_change_of_another(region):
     assert region.at_once('changes', *([name, 50, 2] for name in NAMES)) == [0] * 4
 
 
-def test_nobody_sees_half_a_change(region):
+def test_no_reader_sees_a_partial_change(region):
     set_progress_status('job', message='at 0', length=0, current=0)
     assert region.at_once('changes_together', *(['job', 50] for _name in NAMES)) == [0] * 4
 
@@ -53,7 +53,7 @@ def test_no_change_of_a_member_is_lost_to_the_change_of_another(region):
     assert region.at_once('changes_of_one_member', *([*member, count] for member in members)) == [0] * 4
 
 
-def test_the_end_of_a_task_is_told_to_one_of_four(region):
+def test_the_end_of_a_task_is_returned_to_one_of_four(region):
     ids = [f'job {number}' for number in range(20)]
     for progress_id in ids:
         init_progress_status(progress_id, 'ann', progress_id)

@@ -1,9 +1,10 @@
-"""What is special to Redis: one round trip, the script, a server that breaks, hangs or refuses."""
+"""The driver of Redis: round trips, the script, and servers that break, hang or refuse."""
 
 import json
 import random
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain
-from threading import Event, Thread, Timer
+from threading import Barrier, Event, Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,12 +21,13 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pyramid_progress.model import record as rules
+from pyramid_progress.model.record import Activity, dump, load
 from pyramid_progress.storage import StorageError
-from pyramid_progress.storage import record as rules
-from pyramid_progress.storage import redis as driver
 from pyramid_progress.storage.paired import PairedStorage
-from pyramid_progress.storage.record import dump, load
-from pyramid_progress.storage.redis import CONNECTIONS, RedisStorage
+from pyramid_progress.storage.redis import RedisStorage, driver
+from pyramid_progress.storage.redis.location import MAX_CONNECTIONS
+from pyramid_progress.storage.redis.semaphore import FairSemaphore
 
 RECORD = {
     'status': '"running"', 'owner': '"ann"', 'label': '"Import"', 'tags': '[]', 'length': '10', 'current': '0',
@@ -39,13 +41,13 @@ def open_storage(url, namespace='progress', timeout=5.0):
     return RedisStorage({'type': 'ext:redis', 'url': url}, namespace, timeout)
 
 
-class Place:
-    """A namespace of its own in the shared server, as the driver and as others see it."""
+class Namespace:
+    """A namespace of its own in the shared server, as the driver and as other clients see it."""
 
     def __init__(self, url):
-        self.namespace = uuid.uuid4().hex
-        self.list = f'{{{self.namespace}}}:tasks'
-        self.storage = open_storage(url, self.namespace)
+        self.name = uuid.uuid4().hex
+        self.list = f'{{{self.name}}}:tasks'
+        self.storage = open_storage(url, self.name)
         self.server = redis.Redis.from_url(url)
 
     def key(self, progress_id):
@@ -53,36 +55,43 @@ class Place:
 
 
 @pytest.fixture
-def place(redis_url):
-    place = Place(redis_url)
-    yield place
-    place.storage.close()
-    place.server.close()
+def namespace(redis_url):
+    namespace = Namespace(redis_url)
+    yield namespace
+    namespace.storage.close()
+    namespace.server.close()
 
 
 # Round trips
 
 
+def address(url):
+    return urlsplit(url).hostname, urlsplit(url).port
+
+
 class Proxy:
-    """Passes on what a client and a server say, and counts how often it is the client's turn."""
+    """Forwards between clients and a server, and counts the round trips.
+
+    ``server`` may be changed: it is the address to which new connections are forwarded.
+    """
 
     def __init__(self, url):
-        self._server = urlsplit(url).hostname, urlsplit(url).port
+        self.server = address(url)
         self._listener = socket.create_server(('127.0.0.1', 0))
         self._pairs = []
         self.url = f'redis://127.0.0.1:{self._listener.getsockname()[1]}/0'
-        self.turns = 0
+        self.round_trips = 0
         Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
+                server = socket.create_connection(self.server)
                 self._pairs.append((client, server))
-                Thread(target=self._pass_on, args=(client, server), daemon=True).start()
+                Thread(target=self._forward, args=(client, server), daemon=True).start()
 
-    def _pass_on(self, client, server):
+    def _forward(self, client, server):
         speaker = server
         with client, server, suppress(OSError):
             while True:
@@ -91,12 +100,12 @@ class Proxy:
                     if not data:
                         return
                     if one is client and speaker is server:
-                        self.turns += 1
+                        self.round_trips += 1
                     speaker = one
                     (server if one is client else client).sendall(data)
 
     def drop(self):
-        """Break the connections there are."""
+        """Break all connections."""
         for one in chain(*self._pairs):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -115,7 +124,7 @@ def proxy(redis_url):
 
 @pytest.fixture
 def storage(proxy):
-    """Return a storage behind the proxy, that is connected, and has fifty tasks."""
+    """Return a connected storage with fifty tasks, behind the proxy."""
     storage = open_storage(proxy.url, uuid.uuid4().hex)
     for progress_id in FIFTY:
         storage.start(progress_id, RECORD, 60)
@@ -129,79 +138,105 @@ def storage(proxy):
         lambda storage: storage.start('new', RECORD, 60),
         lambda storage: storage.update('job 1', {'status': '"failed"', 'message': json.dumps('x' * 100000)}, 60),
         lambda storage: storage.update('bare', {'current': '1'}, 60),
-        lambda storage: storage.amend({progress_id: {'current': '1'} for progress_id in FIFTY}, 60),
-        lambda storage: storage.read(['job 1']),
-        lambda storage: storage.read(FIFTY),
-        lambda storage: storage.take('job 1', 60),
-        lambda storage: storage.discard('job 1'),
-        lambda storage: storage.tasks(),
+        lambda storage: storage.update_active({progress_id: {'current': '1'} for progress_id in FIFTY}, 60),
+        lambda storage: storage.get_many(['job 1']),
+        lambda storage: storage.get_many(FIFTY),
+        lambda storage: storage.acknowledge('job 1', 60),
+        lambda storage: storage.delete('job 1'),
+        lambda storage: storage.running_ids(),
         lambda storage: storage.now(),
     ],
-    ids=['start', 'update', 'bare', 'amend', 'read', 'read50', 'take', 'discard', 'tasks', 'now'],
+    ids=[
+        'start',
+        'update',
+        'bare',
+        'update_active',
+        'get_many',
+        'get_many 50',
+        'acknowledge',
+        'delete',
+        'running_ids',
+        'now',
+    ],
 )
-def test_one_round_trip(storage, proxy, operation):
-    before = proxy.turns
+def test_an_operation_is_one_round_trip(storage, proxy, operation):
+    before = proxy.round_trips
     operation(storage)
-    assert proxy.turns == before + 1
+    assert proxy.round_trips == before + 1
 
 
-def test_two_round_trips_to_start_where_the_list_is_on_another_server(redis_url):
-    random.seed(1)  # Now and then a start sweeps the list; not this one.
+def test_a_start_is_two_round_trips_if_the_list_is_on_another_server(redis_url):
+    random.seed(1)  # One of many starts sweeps the list; not this one.
     proxies = [Proxy(redis_url) for _each in range(2)]
     storage = PairedStorage(*(open_storage(proxy.url, uuid.uuid4().hex) for proxy in proxies))
     storage.start('job 1', RECORD, 60)
-    before = [proxy.turns for proxy in proxies]
+    before = [proxy.round_trips for proxy in proxies]
     storage.start('job 2', RECORD, 60)
-    assert [proxy.turns for proxy in proxies] == [turns + 1 for turns in before]
+    assert [proxy.round_trips for proxy in proxies] == [count + 1 for count in before]
     storage.close()
     for proxy in proxies:
         proxy.close()
 
 
-def test_nothing_is_said_of_no_ids(storage, proxy):
-    before = proxy.turns
-    assert storage.read([]) == {}
-    assert proxy.turns == before
+def test_reading_no_ids_contacts_no_server(storage, proxy):
+    before = proxy.round_trips
+    assert storage.get_many([]) == {}
+    assert proxy.round_trips == before
 
 
-def test_the_time_is_asked_for_once_a_minute(storage, proxy, monkeypatch):
+def test_the_servers_time_is_read_once_a_minute(storage, proxy, monkeypatch):
     assert abs(storage.now() - time.time()) < 1
-    before = proxy.turns
+    before = proxy.round_trips
     times = [storage.now() for _each in range(10)]
     assert times == sorted(times)
-    assert proxy.turns == before
+    assert proxy.round_trips == before
     monkeypatch.setattr(driver, 'monotonic', lambda: time.monotonic() + 61)
     storage.now()
-    assert proxy.turns == before + 1
+    assert proxy.round_trips == before + 1
 
 
-def test_a_long_list_comes_in_parts(storage, proxy):
+def test_a_long_list_is_read_in_parts(storage, proxy):
     more = {f'more {number}' for number in range(1200)}
     for progress_id in more:
         storage.start(progress_id, RECORD, 60)
-    before = proxy.turns
-    assert storage.tasks() == more | set(FIFTY)
-    assert 2 <= proxy.turns - before <= 5
+    before = proxy.round_trips
+    assert storage.running_ids() == more | set(FIFTY)
+    assert 2 <= proxy.round_trips - before <= 5
 
 
-def test_a_connection_that_broke_is_made_anew(storage, proxy):
+def test_a_broken_connection_is_replaced(storage, proxy):
     for _again in range(3):
         proxy.drop()
         storage.update('job 1', {'current': '5'}, 60)
         proxy.drop()
-        assert storage.read(['job 1'])['job 1']['current'] == '5'
+        assert storage.get_many(['job 1'])['job 1']['current'] == '5'
         proxy.drop()
-        assert storage.tasks() == set(FIFTY)
+        assert storage.running_ids() == set(FIFTY)
 
 
-# What the script makes of records
+# The rules of records, in the script
 
 
-NAMES = ['status', 'owner', 'started', 'message', 'length', rules.TAKEN, '_beat', 's', 'stat', 'stat.s', '_', 'A']
+NAMES = [
+    'status',
+    'owner',
+    'started',
+    'message',
+    'length',
+    rules.ACKNOWLEDGED,
+    rules.CANCEL,
+    rules.MESSAGE_CODE,
+    '_heartbeat',
+    's',
+    'stat',
+    'stat.s',
+    '_',
+    'A',
+]
 TEXTS = [
     '"running"', '"finished"', '"failed"', '"cancelled"', '"finished "', '"ann"', '"bob"', 'null', 'true', '1.0', '[]',
     '9007199254740993', '0.30000000000000004', '"%1"', '"%"', '""', r'"\""', r'"a\",\n,\"status\":\"failed\"\n}"', '{}',
-    '{"status":"failed"}', '{"started":{"_taken":1}}', r'"\":"', '"é進"', '"' + 'x' * 3000 + '"',
+    '{"status":"failed"}', '{"started":{"_acknowledged":1}}', r'"\":"', '"é進"', '"' + 'x' * 3000 + '"',
 ]  # fmt: skip
 STATUS_AND_OWNER = {'status': '"running"', 'owner': '"ann"'}
 
@@ -211,84 +246,85 @@ records = changes.map(lambda change: change | STATUS_AND_OWNER | change)
 
 
 def act(storage, action, old, new):
-    """Do something to the task 'job'; return what this returned, what it should have, and what it should leave."""
+    """Change the task 'job'; return what this returned, what it must return, and what it must leave."""
     if action == 'start':
         starts = rules.may_start(old, new)
         return storage.start('job', new, 60), starts, new if starts else old
     if action == 'update':
         return storage.update('job', new, 60), None, rules.updated(old, new) or old
-    if action == 'amend':
-        left = rules.amended(old, new) or old
-        return storage.amend({'job': new, 'none': new}, 60), {'job': left} if left else {}, left
-    if action == 'take':
-        takes = rules.can_take(old)
-        return storage.take('job', 60), takes, rules.taken(old) if takes else old
-    return storage.discard('job'), None, None
+    if action == 'update_active':
+        left = rules.updated_active(old, new) or old
+        expected = {'job': rules.activity(left)} if left else {}
+        return storage.update_active({'job': new, 'none': new}, 60), expected, left
+    if action == 'acknowledge':
+        left = rules.acknowledged(old)
+        return storage.acknowledge('job', 60), left is not None, left or old
+    return storage.delete('job'), None, None
 
 
 @pytest.fixture(scope='module')
-def place_for_all(redis_url):
-    return Place(redis_url)
+def shared_namespace(redis_url):
+    return Namespace(redis_url)
 
 
-ACTIONS = ['start', 'update', 'amend', 'take', 'discard']
+ACTIONS = ['start', 'update', 'update_active', 'acknowledge', 'delete']
 
 
 @given(st.sampled_from(ACTIONS), st.none() | records, records, changes, st.booleans())
-@example('amend', {'message': '{"started":{"_taken":1}}'} | STATUS_AND_OWNER, {}, {'length': '1'}, False)
-@settings(max_examples=120, deadline=None, database=None)
-def test_the_script_has_the_rules_of_records(place_for_all, action, old, new, change, listed):
-    """Whatever the members are, in whatever order, and whatever their values look like."""
-    place = place_for_all
-    place.server.delete(place.list, place.key('job'))
+@example('update_active', {'message': '{"started":{"_acknowledged":1}}'} | STATUS_AND_OWNER, {}, {'length': '1'}, False)
+@settings(max_examples=200, deadline=None, database=None)
+def test_the_script_follows_the_rules_of_records(shared_namespace, action, old, new, change, listed):
+    """For all members, in any order, with values that resemble other members."""
+    namespace = shared_namespace
+    namespace.server.delete(namespace.list, namespace.key('job'))
     if old:
-        place.server.set(place.key('job'), dump(old))
+        namespace.server.set(namespace.key('job'), dump(old))
     if listed:
-        place.server.zadd(place.list, {'job': 9e15})
+        namespace.server.zadd(namespace.list, {'job': 9e15})
     if action == 'start':
         change = new | {'started': '"now"'}
     elif action == 'update':
         change = {'status': '"running"'} | change
-    returned, expected, left = act(place.storage, action, old, change)
+    returned, expected, left = act(namespace.storage, action, old, change)
     assert returned == expected
-    text = (place.server.get(place.key('job')) or b'').decode()
+    text = (namespace.server.get(namespace.key('job')) or b'').decode()
     assert (load(text) if text else None) == left
     assert not text or dump(load(text)) == text
     if left != old:
-        assert (place.server.zscore(place.list, 'job') is not None) == bool(left and rules.is_listed(left))
+        assert (namespace.server.zscore(namespace.list, 'job') is not None) == bool(left and rules.is_listed(left))
 
 
-def test_a_record_is_json_that_others_can_read(place):
-    place.storage.start('job', RECORD, 60)
-    place.storage.update('job', {'status': '"running"', 'message': '"50 %1"', 'current': '0.30000000000000004'}, 60)
-    text = place.server.get(place.key('job')).decode()
+def test_a_record_is_json(namespace):
+    namespace.storage.start('job', RECORD, 60)
+    namespace.storage.update('job', {'status': '"running"', 'message': '"50 %1"', 'current': '0.30000000000000004'}, 60)
+    text = namespace.server.get(namespace.key('job')).decode()
     assert load(text) == RECORD | {'message': '"50 %1"', 'current': '0.30000000000000004'}
     assert json.loads(text)['message'] == '50 %1'
 
 
-def test_keys_begin_with_the_namespace_and_share_a_hash_tag(place):
-    place.storage.start('job', RECORD, 60)
-    place.storage.update('bare', {'status': '"running"'}, 60)
-    assert {key.decode() for key in place.server.scan_iter(f'*{place.namespace}*')} == {
-        place.list,
-        f'{{{place.namespace}}}:tasks:job',
-        f'{{{place.namespace}}}:tasks:bare',
+def test_keys_begin_with_the_namespace_and_share_a_hash_tag(namespace):
+    namespace.storage.start('job', RECORD, 60)
+    namespace.storage.update('bare', {'status': '"running"'}, 60)
+    assert {key.decode() for key in namespace.server.scan_iter(f'*{namespace.name}*')} == {
+        namespace.list,
+        f'{{{namespace.name}}}:tasks:job',
+        f'{{{namespace.name}}}:tasks:bare',
     }
 
 
-def test_a_server_that_lost_the_script_gets_it_again(place):
-    place.storage.start('job', RECORD, 60)
-    place.server.script_flush()
-    place.storage.update('job', {'current': '5'}, 60)
-    assert place.storage.read(['job'])['job']['current'] == '5'
+def test_a_server_that_lost_the_script_receives_it_again(namespace):
+    namespace.storage.start('job', RECORD, 60)
+    namespace.server.script_flush()
+    namespace.storage.update('job', {'current': '5'}, 60)
+    assert namespace.storage.get_many(['job'])['job']['current'] == '5'
 
 
-# The list, and what has expired
+# The running list, and expired records
 
 
-def expiry(place, progress_id):
+def expiry(namespace, progress_id):
     """Return the time in ms at which a record expires."""
-    (seconds, microseconds), left = place.server.pipeline().time().pttl(place.key(progress_id)).execute()
+    (seconds, microseconds), left = namespace.server.pipeline().time().pttl(namespace.key(progress_id)).execute()
     assert left > 0
     return seconds * 1000 + microseconds / 1000 + left
 
@@ -299,68 +335,69 @@ def expiry(place, progress_id):
         lambda storage: storage.start('job', RECORD, 50),
         lambda storage: storage.update('job', {'current': '5'}, 50),
         lambda storage: storage.update('job', {'current': '5'}, 5000),
-        lambda storage: storage.amend({'job': {'current': '5'}}, 50.0005),
+        lambda storage: storage.update_active({'job': {'current': '5'}}, 50.0005),
         lambda storage: storage.update('job', {'status': '"finished"'}, 2e9),
     ],
 )
-def test_an_entry_of_the_list_lives_as_long_as_its_record(place, change):
-    place.storage.start('job', RECORD, 500)
-    change(place.storage)
-    assert -1.5 <= place.server.zscore(place.list, 'job') - expiry(place, 'job') < 1000
+def test_an_entry_of_the_list_expires_with_its_record(namespace, change):
+    namespace.storage.start('job', RECORD, 500)
+    change(namespace.storage)
+    assert -1.5 <= namespace.server.zscore(namespace.list, 'job') - expiry(namespace, 'job') < 1000
 
 
-def test_what_is_gone_is_off_the_list(place):
-    """Whether it was deleted by hand or evicted, and whether or not somebody sets a status of that id again."""
+def test_a_lost_record_leaves_the_list(namespace):
+    """Also if a status of its id is set again."""
     for progress_id in ('here', 'deleted', 'set again', 'emptied'):
-        place.storage.start(progress_id, RECORD, 60)
-    place.server.delete(*map(place.key, ('deleted', 'set again', 'emptied')))
-    place.storage.update('set again', {'status': '"running"'}, 60)
-    assert place.storage.tasks() == {'here'}
-    assert place.server.zrange(place.list, 0, -1) == [b'here']
+        namespace.storage.start(progress_id, RECORD, 60)
+    namespace.server.delete(*map(namespace.key, ('deleted', 'set again', 'emptied')))
+    namespace.storage.update('set again', {'status': '"running"'}, 60)
+    assert namespace.storage.running_ids() == {'here'}
+    assert namespace.server.zrange(namespace.list, 0, -1) == [b'here']
 
 
-def test_what_has_expired_is_swept_from_the_list_at_the_next_start(place, wait_until):
-    place.storage.start('here', RECORD, 60)
+def test_the_next_start_removes_expired_records_from_the_list(namespace, wait_until):
+    namespace.storage.start('here', RECORD, 60)
     for number in range(20):
-        place.storage.start(f'short {number}', RECORD, 0.05)
-    place.storage.start('changed', RECORD, 0.05)
-    place.storage.update('changed', {'current': '5'}, 60)
-    wait_until(lambda: not place.server.exists(place.key('short 19')), 5, 'it does not expire')
-    place.storage.start('new', RECORD, 60)
-    assert set(place.server.zrange(place.list, 0, -1)) == {b'here', b'changed', b'new'}
-    assert place.storage.tasks() == {'here', 'changed', 'new'}
+        namespace.storage.start(f'short {number}', RECORD, 0.05)
+    namespace.storage.start('changed', RECORD, 0.05)
+    namespace.storage.update('changed', {'current': '5'}, 60)
+    wait_until(lambda: not namespace.server.exists(namespace.key('short 19')), 5, 'the record does not expire')
+    namespace.storage.start('new', RECORD, 60)
+    assert set(namespace.server.zrange(namespace.list, 0, -1)) == {b'here', b'changed', b'new'}
+    assert namespace.storage.running_ids() == {'here', 'changed', 'new'}
 
 
 @pytest.mark.parametrize(('linger', 'left'), [(60, [RECORD, 60000]), (0.5, [RECORD, 500]), (0, None)])
-def test_what_was_taken_lingers(place, linger, left):
-    place.storage.start('job', FINISHED, 600)
-    assert place.storage.take('job', linger)
-    assert place.server.zcard(place.list) == 0
+def test_an_acknowledged_record_lingers(namespace, linger, left):
+    namespace.storage.start('job', FINISHED, 600)
+    assert namespace.storage.acknowledge('job', linger)
+    assert namespace.server.zcard(namespace.list) == 0
     if left:
-        assert 0 < place.server.pttl(place.key('job')) <= linger * 1000
+        assert 0 < namespace.server.pttl(namespace.key('job')) <= linger * 1000
     else:
-        assert not place.server.exists(place.key('job'))
+        assert not namespace.server.exists(namespace.key('job'))
 
 
-# Where the server is
+# The location of the server
 
 
 @pytest.mark.parametrize(
     'query', ['', '?protocol=3', '?decode_responses=True', '?retry_on_timeout=yes&encoding=latin-1']
 )
-def test_what_the_url_asks_for_does_not_change_what_comes_back(redis_url, query):
+def test_options_of_the_url_do_not_change_results(redis_url, query):
     storage = open_storage(redis_url + query, uuid.uuid4().hex)
     assert storage.start('jöb', RECORD | {'label': '"é進"'}, 60)
-    assert storage.amend({'jöb': {'current': '5'}}, 60) == storage.read(['jöb']) != {}
-    assert storage.read(['jöb', 'none']) == {'jöb': RECORD | {'label': '"é進"', 'current': '5'}}
-    assert storage.tasks() == {'jöb'}
+    assert storage.update_active({'jöb': {'current': '5'}}, 60) == {'jöb': Activity.ACTIVE}
+    assert storage.get_many(['jöb']) == {'jöb': RECORD | {'label': '"é進"', 'current': '5'}}
+    assert storage.get_many(['jöb', 'none']) == {'jöb': RECORD | {'label': '"é進"', 'current': '5'}}
+    assert storage.running_ids() == {'jöb'}
     assert abs(storage.now() - time.time()) < 1
     storage.close()
 
 
 @pytest.fixture
 def listening(program, tmp_path, wait_until):
-    """Return a context manager for a server that listens as its options say, and on a Unix socket too."""
+    """Return a context manager for a server with these options, which listens on a Unix socket too."""
 
     @contextmanager
     def listen(*options):
@@ -390,7 +427,7 @@ def listening(program, tmp_path, wait_until):
 
 @pytest.fixture
 def tls_url(listening, program, free_port, tmp_path):
-    """Return the address of a server that speaks TLS, with the certificate by which to know it."""
+    """Return the url of a server with TLS, with its certificate."""
     port, certificate, key = free_port(), tmp_path / 'certificate', tmp_path / 'key'
     name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1']
     request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', *name, '-keyout', key, '-out', certificate]
@@ -400,28 +437,28 @@ def tls_url(listening, program, free_port, tmp_path):
         yield f'rediss://127.0.0.1:{port}/1?ssl_ca_certs={certificate}'
 
 
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # redis-py 5.0 forgets to close it
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # redis-py 5.0 does not close it
 def test_a_unix_socket(listening):
     with listening() as path:
         storage = open_storage(f'unix://{path}?db=1')
         assert storage.start('job', RECORD, 60)
-        assert storage.read(['job']) == {'job': RECORD}
+        assert storage.get_many(['job']) == {'job': RECORD}
         storage.close()
     with pytest.raises(StorageError, match=f'Redis at {re.escape(str(path))} failed'):
-        storage.read(['job'])
+        storage.get_many(['job'])
 
 
 def test_tls(tls_url):
     storage = open_storage(tls_url)
     assert storage.start('job', RECORD, 60)
-    assert storage.read(['job']) == {'job': RECORD}
+    assert storage.get_many(['job']) == {'job': RECORD}
     storage.close()
 
 
-def test_a_server_that_cannot_prove_who_it_is(tls_url):
+def test_a_server_with_an_unknown_certificate_is_an_error(tls_url):
     storage = open_storage(tls_url.partition('?')[0])
     with pytest.raises(StorageError, match=r'127\.0\.0\.1:\d+.*certificate'):
-        storage.read(['job'])
+        storage.get_many(['job'])
 
 
 @pytest.mark.parametrize(
@@ -432,7 +469,7 @@ def test_a_server_that_cannot_prove_who_it_is(tls_url):
         'rediss://localhost/0?ssl_cert_reqs=perhaps',
     ],
 )  # fmt: skip
-def test_a_url_that_will_not_do(url):
+def test_an_invalid_url_is_a_value_error(url):
     with pytest.raises(ValueError, match='url'):
         open_storage(url)
 
@@ -442,7 +479,7 @@ def test_redis_cluster_is_refused():
         RedisStorage({'type': 'ext:rediscluster', 'urls': 'redis://localhost:7001'}, 'progress', 1.0)
 
 
-def test_without_the_library():
+def test_the_extra_is_named_if_the_library_is_missing():
     code = "import sys; sys.modules['redis'] = None; import pyramid_progress.storage.redis"
     process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert process.returncode == 1
@@ -459,7 +496,7 @@ def messages(error):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def test_a_password_is_used_and_never_told(private_redis):
+def test_a_password_is_used_and_never_shown(private_redis):
     password, wrong = 'gehe1m', 'fa1sch'
     with redis.Redis.from_url(private_redis.url) as server:
         server.config_set('requirepass', password)
@@ -468,24 +505,24 @@ def test_a_password_is_used_and_never_told(private_redis):
     storage.close()
     for url in (private_redis.url, private_redis.url.replace('//', f'//user:{wrong}@')):
         with pytest.raises(StorageError, match=r'127\.0\.0\.1:\d+') as caught:
-            open_storage(url).read(['job'])
+            open_storage(url).get_many(['job'])
         assert isinstance(caught.value.__cause__, redis.RedisError)
         assert not any(wrong in message for message in messages(caught.value))
     private_redis.stop()
     with pytest.raises(StorageError, match='refused') as caught:
-        open_storage(private_redis.url.replace('//', f'//:{wrong}@')).read(['job'])
+        open_storage(private_redis.url.replace('//', f'//:{wrong}@')).get_many(['job'])
     assert not any(wrong in message for message in messages(caught.value))
 
 
 @pytest.mark.parametrize('rest', ['/x@localhost:6379/0', '@localhost:port/0', '@localhost/0?nonsense=1'])
-def test_a_password_in_a_url_that_will_not_do_is_not_told(rest):
+def test_a_password_in_an_invalid_url_is_not_shown(rest):
     with pytest.raises(ValueError, match='url') as caught:
         open_storage('redis://user:gehe1m' + rest)
     assert not any('gehe1m' in message for message in messages(caught.value))
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'mend', 'message'),
+    ('spoil', 'repair', 'message'),
     [
         (
             lambda server: server.config_set('maxmemory', 1),
@@ -505,7 +542,7 @@ def test_a_password_in_a_url_that_will_not_do_is_not_told(rest):
     ],
     ids=['full', 'replica', 'wrong type'],
 )
-def test_what_the_server_refuses(private_redis, spoil, mend, message):
+def test_a_refusal_of_the_server_is_a_storage_error(private_redis, spoil, repair, message):
     storage = open_storage(private_redis.url)
     storage.start('job', RECORD, 60)
     with redis.Redis.from_url(private_redis.url) as server:
@@ -514,14 +551,14 @@ def test_what_the_server_refuses(private_redis, spoil, mend, message):
             with pytest.raises(StorageError, match=rf'127\.0\.0\.1:\d+ failed: .*({message})') as caught:
                 storage.update('job', {'status': '"running"'}, 60)
             assert isinstance(caught.value.__cause__, redis.ResponseError)
-        mend(server)
+        repair(server)
     storage.start('job', RECORD, 60)
-    assert storage.tasks() == {'job'}
+    assert storage.running_ids() == {'job'}
     storage.close()
 
 
 class Load:
-    """Threads that change tasks and read them again, each its own, and keep what happens."""
+    """Threads that each change a task of their own and read it again, and note what happens."""
 
     def __init__(self, storage, count=4):
         self.done = self.failed = 0
@@ -538,14 +575,14 @@ class Load:
             began = time.monotonic()
             try:
                 self._storage.update(progress_id, {'status': '"running"', 'current': str(number)}, 60)
-                record = self._storage.read([progress_id])
+                record = self._storage.get_many([progress_id])
                 if record and record[progress_id]['current'] != str(number):
                     self.wrong.append(record)
                 self.done += 1
             except StorageError:
                 self.failed += 1
                 time.sleep(0.01)
-            except BaseException as error:  # noqa: BLE001  (whatever it is, the test shows it)
+            except BaseException as error:  # noqa: BLE001  (the test shows it)
                 self.wrong.append(error)
             self.longest = max(self.longest, time.monotonic() - began)
 
@@ -560,93 +597,229 @@ class Load:
             thread.join()
 
 
-def test_a_server_that_is_stopped_and_started_under_load(private_redis, wait_until):
+def test_a_restarted_server_is_used_again(private_redis, wait_until):
     storage = open_storage(private_redis.url, timeout=1.0)
     with Load(storage) as load:
         for _again in range(2):
             done, failed = load.done, load.failed
-            wait_until(lambda done=done: load.done > done + 50, 10, 'nothing gets done')
+            wait_until(lambda done=done: load.done > done + 50, 10, 'no call succeeds')
             private_redis.stop()
-            wait_until(lambda failed=failed: load.failed > failed + 20, 10, 'nothing fails')
+            wait_until(lambda failed=failed: load.failed > failed + 20, 10, 'no call fails')
             done = load.done
             private_redis.start()
-            wait_until(lambda done=done: load.done > done + 50, 10, 'it does not work again')
+            wait_until(lambda done=done: load.done > done + 50, 10, 'calls still fail')
     assert load.wrong == []
     assert load.longest < 2
     storage.close()
 
 
-def test_a_server_that_hangs(private_redis, wait_until):
-    """More threads than connections wait no longer than one does, and nobody gets another's answer afterwards."""
+def timed(function, *arguments):
+    """Return what a call returns, or the class of its error, and how many seconds it took."""
+    began = time.monotonic()
+    try:
+        result = function(*arguments)
+    except StorageError as error:
+        result = type(error)
+    return result, time.monotonic() - began
+
+
+def test_a_server_that_hangs_is_an_error_within_twice_the_timeout(private_redis):
+    """In more threads than there are connections; and later no thread reads another's answer."""
     storage = open_storage(private_redis.url, timeout=0.6)
-    ids = [f'job {number}' for number in range(CONNECTIONS + 8)]
+    ids = [f'job {number}' for number in range(MAX_CONNECTIONS + 8)]
     for progress_id in ids:
         storage.start(progress_id, RECORD | {'label': f'"{progress_id}"'}, 60)
+    all_connect = Barrier(len(ids))
 
     def read(progress_id):
-        began = time.monotonic()
-        try:
-            return storage.read([progress_id])[progress_id]['label'], time.monotonic() - began
-        except StorageError as error:
-            return type(error), time.monotonic() - began
+        all_connect.wait()
+        return timed(lambda: storage.get_many([progress_id])[progress_id]['label'])
 
     with ThreadPoolExecutor(len(ids)) as pool:
         assert [label for label, _ in pool.map(read, ids)] == [f'"{progress_id}"' for progress_id in ids]
         private_redis.pause()
         try:
-            first = [pool.submit(read, progress_id) for progress_id in ids[:CONNECTIONS]]
-            wait_until(lambda: not storage._server._free, 5, 'there are connections to spare')
-            results = [*pool.map(read, ids[CONNECTIONS:]), *(future.result() for future in first)]
+            results = list(pool.map(read, ids))
         finally:
             private_redis.resume()
         assert {error for error, _ in results} == {StorageError}
-        assert max(seconds for _, seconds in results) < 1.0
+        assert max(seconds for _, seconds in results) < 1.2
         assert [label for label, _ in pool.map(read, ids)] == [f'"{progress_id}"' for progress_id in ids]
     storage.close()
 
 
-def test_a_server_that_hangs_while_a_connection_is_made(private_redis):
-    private_redis.pause()
-    try:
-        began = time.monotonic()
-        with pytest.raises(StorageError, match=r'127\.0\.0\.1:\d+ failed: Timeout'):
-            open_storage(private_redis.url, timeout=0.3).tasks()
-        assert 0.25 < time.monotonic() - began < 0.9
-    finally:
-        private_redis.resume()
-
-
-def test_a_connection_made_in_the_last_moment_is_as_good_as_any(private_redis):
-    """The time that was left when it was made is not the time for each command from then on."""
-    storage = open_storage(private_redis.url, timeout=1.5)
-    in_use = storage._server._free[:]
-    storage._server._free.clear()
-    back = Timer(1.0, storage._server._free.extend, [in_use])
-    back.start()
-    assert storage.tasks() == set()
-    private_redis.pause()
-    again = Timer(0.8, private_redis.resume)
-    again.start()
-    assert storage.tasks() == set()
+@pytest.mark.parametrize('operation', ['running_ids', 'now', 'update'])
+def test_one_thread_waits_one_timeout_for_a_server_that_hangs(private_redis, operation):
+    storage = open_storage(private_redis.url, timeout=0.5)
+    arguments = ('job', {'status': '"running"'}, 60) if operation == 'update' else ()
+    for _connected in range(2):
+        private_redis.pause()
+        try:
+            error, seconds = timed(getattr(storage, operation), *arguments)
+        finally:
+            private_redis.resume()
+        assert error is StorageError
+        assert 0.45 < seconds < 0.8
+        storage.running_ids()
     storage.close()
 
 
-def test_an_interrupted_wait_leaves_no_answer_for_the_next(place):
-    """Whatever ends a wait, such as a signal handler that raises: the connection is not used again as it is."""
-    place.storage.start('one', RECORD, 60)
-    place.storage.start('two', FINISHED, 60)
-    connection = place.storage._server._free[-1]
-    read_response = connection.read_response
+def test_a_connection_that_breaks_while_the_server_hangs_is_an_error_within_twice_the_timeout(proxy, private_redis):
+    storage = open_storage(proxy.url, timeout=0.5)
+    storage.running_ids()
+    proxy.server = address(private_redis.url)
+    private_redis.pause()
+    try:
+        proxy.drop()
+        error, seconds = timed(storage.running_ids)
+    finally:
+        private_redis.resume()
+    assert error is StorageError
+    assert seconds < 1.0
+    storage.close()
 
-    def interrupted():
-        del connection.read_response
-        raise KeyboardInterrupt
 
-    connection.read_response = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        place.storage.read(['one'])
-    assert connection.read_response == read_response
-    assert place.storage.read(['two']) == {'two': FINISHED}
+@contextmanager
+def loading_server():
+    """Give the address of a server that answers as Redis does while it reads its data from the disk."""
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    while connection.recv(65536):
+                        connection.sendall(b'-LOADING Redis is loading the dataset in memory\r\n')
+
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()
+
+
+@pytest.fixture(params=['READONLY', 'MASTERDOWN', 'LOADING'])
+def not_the_primary(request, private_redis):
+    """Return the address of a server that answers with this error."""
+    if request.param == 'LOADING':
+        with loading_server() as server:
+            yield server
+        return
+    with redis.Redis.from_url(private_redis.url) as server:
+        server.replicaof('127.0.0.1', 1)
+        server.config_set('replica-serve-stale-data', 'no' if request.param == 'MASTERDOWN' else 'yes')
+    yield address(private_redis.url)
+
+
+def test_a_server_that_is_not_the_primary_leads_to_a_new_connection(proxy, not_the_primary, redis_url):
+    """Behind the same address, a proxy or the DNS may have the new primary."""
+    storage = open_storage(proxy.url, uuid.uuid4().hex)
+    for _again in range(3):
+        proxy.server = not_the_primary
+        proxy.drop()
+        with pytest.raises(StorageError):
+            storage.update('job', {'status': '"running"'}, 60)
+        proxy.server = address(redis_url)
+        storage.update('job', {'status': '"running"'}, 60)
+        assert storage.get_many(['job'])['job']['status'] == '"running"'
+    storage.close()
+
+
+def test_all_idle_connections_to_a_former_primary_are_dropped(proxy, private_redis, redis_url):
+    """Each of them would fail, one call after the other."""
+    proxy.server = address(private_redis.url)
+    storage = open_storage(proxy.url, uuid.uuid4().hex)
+    with Load(storage, 8) as load:
+        while load.done < 100:
+            time.sleep(0.01)
+    with redis.Redis.from_url(private_redis.url) as server:
+        server.replicaof('127.0.0.1', 1)
+    proxy.server = address(redis_url)
+    for _connection in range(8):
+        storage.update('job', {'status': '"running"'}, 60)
+    storage.close()
+
+
+class Interrupted(BaseException):
+    """What the signal handler raises."""
+
+
+def test_an_interrupted_call_leaves_no_answer_for_the_next(private_redis):
+    """A signal handler may raise while a call waits for its answer."""
+
+    def interrupt(*_):
+        raise Interrupted
+
+    storage = open_storage(private_redis.url)
+    storage.start('one', RECORD, 60)
+    storage.start('two', FINISHED, 60)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    private_redis.pause()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Interrupted):
+            storage.get_many(['one'])
+    finally:
+        private_redis.resume()
+        signal.signal(signal.SIGALRM, previous)
+    assert storage.get_many(['two']) == {'two': FINISHED}
+    storage.close()
+
+
+# Values of others
+
+
+FOREIGN = {
+    'a hash': lambda server, key: server.hset(key, 'status', '"running"'),
+    'a list': lambda server, key: server.lpush(key, '{"status":"running"\n}'),
+    'a text': lambda server, key: server.set(key, 'mine'),
+    'an empty text': lambda server, key: server.set(key, ''),
+    'other JSON': lambda server, key: server.set(key, '{"status": "running"}'),
+    'JSON without a status': lambda server, key: server.set(key, '{"current":5\n}'),
+}
+CHANGES = {'status': '"running"', 'current': '5'}
+
+
+@pytest.fixture(params=list(FOREIGN))
+def foreign(request, namespace):
+    """Return a namespace in which the key of 'job' has a value that is not a record."""
+    FOREIGN[request.param](namespace.server, namespace.key('job'))
+    return namespace
+
+
+@pytest.mark.parametrize(
+    'operation',
+    [
+        lambda storage: storage.start('job', RECORD, 60),
+        lambda storage: storage.update('job', CHANGES, 60),
+        lambda storage: storage.update_active({'job': CHANGES}, 60),
+        lambda storage: storage.acknowledge('job', 60),
+        lambda storage: storage.delete('job'),
+        lambda storage: storage.get_many(['job']),
+    ],
+    ids=['start', 'update', 'update_active', 'acknowledge', 'delete', 'get_many'],
+)
+def test_a_foreign_value_is_a_storage_error_that_names_the_key(foreign, operation):
+    before = foreign.server.dump(foreign.key('job'))
+    with pytest.raises(StorageError, match=rf'key {re.escape(foreign.key("job"))} has a value that is not a record'):
+        operation(foreign.storage)
+    assert foreign.server.dump(foreign.key('job')) == before
+
+
+def test_a_foreign_value_does_not_affect_the_other_ids_of_a_batch(foreign):
+    foreign.storage.start('one', RECORD, 60)
+    foreign.storage.start('two', FINISHED, 60)
+    before = foreign.server.dump(foreign.key('job'))
+    assert foreign.storage.get_many(['one', 'job', 'two', 'none']) == {'one': RECORD, 'two': FINISHED}
+    activities = foreign.storage.update_active(dict.fromkeys(('one', 'job', 'two', 'none'), CHANGES), 60)
+    assert activities == {'one': Activity.ACTIVE, 'two': Activity.ENDED}
+    assert foreign.storage.get_many(['one', 'two']) == {'one': RECORD | CHANGES, 'two': FINISHED}
+    assert foreign.server.dump(foreign.key('job')) == before
+
+
+def test_bytes_that_are_not_text_are_not_a_record(namespace):
+    namespace.server.set(namespace.key('job'), b'{"status":"\xff"\n}')
+    with pytest.raises(StorageError, match='not a record'):
+        namespace.storage.get_many(['job'])
+    assert namespace.storage.get_many(['job', 'none']) == {}
 
 
 # Threads and processes
@@ -655,61 +828,126 @@ def test_an_interrupted_wait_leaves_no_answer_for_the_next(place):
 def test_connections_are_few_and_are_closed(private_redis, wait_until):
     storage = open_storage(private_redis.url)
     with redis.Redis.from_url(private_redis.url) as server:
-        with Load(storage, CONNECTIONS + 8) as load:
-            wait_until(lambda: load.done > 200, 20, 'nothing gets done')
-            assert 1 < len(server.client_list()) <= CONNECTIONS + 1
+        with Load(storage, MAX_CONNECTIONS + 8) as load:
+            wait_until(lambda: load.done > 200, 20, 'no call succeeds')
+            assert 1 < len(server.client_list()) <= MAX_CONNECTIONS + 1
         assert load.wrong == []
         storage.close()
         wait_until(lambda: len(server.client_list()) == 1, 5, 'connections stay open')
 
 
+def test_the_url_may_allow_fewer_connections(private_redis):
+    storage = open_storage(f'{private_redis.url}?max_connections=2')
+    with redis.Redis.from_url(private_redis.url) as server:
+        with Load(storage, 8) as load:
+            while load.done < 100:
+                assert len(server.client_list()) <= 3
+        assert load.wrong == []
+        assert load.failed == 0
+    storage.close()
+
+
+def test_many_threads_are_served_fairly(redis_url):
+    """More threads than connections: each call takes less than the timeout, and none fails."""
+    storage = open_storage(redis_url, uuid.uuid4().hex, timeout=1.0)
+    with Load(storage, 128) as load:
+        time.sleep(3)
+    assert load.wrong == []
+    assert load.failed == 0
+    assert load.done > 128
+    assert load.longest < 1.0
+    storage.close()
+
+
+def test_threads_are_admitted_in_the_order_in_which_they_came(wait_until):
+    semaphore, admitted = FairSemaphore(1), []
+    assert semaphore.acquire(0)
+
+    def wait(number):
+        assert semaphore.acquire(10)
+        admitted.append(number)
+        semaphore.release()
+
+    threads = [Thread(target=wait, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.01)
+    semaphore.release()
+    # This thread comes last, although it runs while the others still wake up.
+    assert semaphore.acquire(10)
+    assert admitted == list(range(20))
+    semaphore.release()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_thread_that_gives_up_passes_nothing_on():
+    semaphore = FairSemaphore(1)
+    assert semaphore.acquire(0)
+    assert timed(semaphore.acquire, 0.1) == (False, pytest.approx(0.1, abs=0.09))
+    semaphore.release()
+    assert semaphore.acquire(0)
+    assert not semaphore.acquire(0)
+
+
 def test_one_thread_uses_one_connection(private_redis):
     storage = open_storage(private_redis.url)
     for _again in range(20):
-        storage.tasks()
+        storage.running_ids()
     with redis.Redis.from_url(private_redis.url) as server:
         assert len(server.client_list()) == 2
     storage.close()
 
 
-def test_to_close_it_hurts_nobody_who_still_uses_it(place, wait_until):
-    with Load(place.storage) as load:
+def test_closing_does_not_disturb_calls_in_progress(namespace, wait_until):
+    with Load(namespace.storage) as load:
         for _again in range(20):
             done = load.done
-            place.storage.close()
-            wait_until(lambda done=done: load.done > done, 10, 'nothing gets done')
+            namespace.storage.close()
+            wait_until(lambda done=done: load.done > done, 10, 'no call succeeds')
     assert load.wrong == []
     assert load.failed == 0
 
 
-def test_a_forked_child_makes_connections_of_its_own(place, forked):
-    def connection():
-        return place.storage._server.ask('CLIENT', 'ID')
+def connection_ids(server):
+    return {client['id'] for client in server.client_list()}
 
-    before = connection()
 
-    def child():
-        assert connection() == connection() != before
-        place.storage.close()
+def test_a_forked_child_makes_connections_of_its_own(private_redis, forked):
+    storage = open_storage(private_redis.url)
+    storage.running_ids()
+    with redis.Redis.from_url(private_redis.url) as server:
+        before = connection_ids(server)
 
-    for _again in range(2):
-        with forked(child) as process:
-            assert process.exit_status() == 0
-        assert connection() == before
+        def child():
+            with redis.Redis.from_url(private_redis.url) as mine:
+                known = connection_ids(mine)
+                storage.running_ids()
+                storage.running_ids()
+                assert len(connection_ids(mine) - known) == 1
+                storage.close()
+                assert connection_ids(mine) == known
+
+        for _again in range(2):
+            with forked(child) as process:
+                assert process.exit_status() == 0
+            storage.running_ids()
+            assert connection_ids(server) == before
+    storage.close()
 
 
 @pytest.mark.filterwarnings('ignore:.*fork:DeprecationWarning')
-def test_a_process_that_forks_while_its_threads_talk(place, forked, wait_until):
+def test_a_process_forks_while_its_threads_call_the_server(namespace, forked, wait_until):
     def child():
         for number in range(20):
-            place.storage.update('child', {'status': '"running"', 'current': str(number)}, 60)
-            assert place.storage.read(['child'])['child']['current'] == str(number)
+            namespace.storage.update('child', {'status': '"running"', 'current': str(number)}, 60)
+            assert namespace.storage.get_many(['child'])['child']['current'] == str(number)
 
-    with Load(place.storage) as load:
+    with Load(namespace.storage) as load:
         for _again in range(3):
             done = load.done
             with forked(child) as process:
                 assert process.exit_status() == 0
-            wait_until(lambda done=done: load.done > done + 10, 10, 'nothing gets done')
+            wait_until(lambda done=done: load.done > done + 10, 10, 'no call succeeds')
     assert load.wrong == []
     assert load.failed == 0

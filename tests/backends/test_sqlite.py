@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread, Timer
@@ -27,10 +27,10 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
-from pyramid_progress.storage import record as rules
+from pyramid_progress.beaker_sqlite.database import FILE_NAME, Database, Schema
+from pyramid_progress.model import record as rules
 from pyramid_progress.storage import sqlite
 from pyramid_progress.storage.sqlite import SqliteStorage
-from pyramid_progress.storage.sqlite_database import FILE_NAME
 
 RUNNING = {'status': '"running"', 'owner': '"ann"', 'started': '"now"'}
 
@@ -102,31 +102,31 @@ class TestTwoWriters:
         self.other.update('job', {'status': '"running"', 'length': '9'}, 60)
         self.one.update('job', {'status': '"running"', 'message': '"a"'}, 60)
         changes = {'status': '"running"', 'current': '1', 'length': '9', 'message': '"a"'}
-        assert self.other.read(['job']) == {'job': RUNNING | changes}
+        assert self.other.get_many(['job']) == {'job': RUNNING | changes}
 
     def test_what_the_other_has_taken_stays_as_it_is(self):
         self.one.update('job', {'status': '"finished"'}, 60)
-        assert self.other.take('job', 60)
+        assert self.other.acknowledge('job', 60)
         self.one.update('job', {'status': '"running"'}, 60)
-        assert self.other.read(['job'])['job'] == RUNNING | {
+        assert self.other.get_many(['job'])['job'] == RUNNING | {
             'status': '"finished"',
             'message': 'null',
-            rules.TAKEN: 'true',
+            rules.ACKNOWLEDGED: 'true',
         }
-        assert not self.one.take('job', 60)
+        assert not self.one.acknowledge('job', 60)
 
     def test_what_the_other_has_started_anew_changes_again(self):
         self.one.update('job', {'status': '"finished"'}, 60)
-        assert self.one.take('job', 60)
+        assert self.one.acknowledge('job', 60)
         assert self.other.start('job', RUNNING, 60)
         self.one.update('job', {'status': '"running"', 'current': '1'}, 60)
-        assert self.other.read(['job'])['job']['current'] == '1'
-        assert self.other.tasks() == {'job'}
+        assert self.other.get_many(['job'])['job']['current'] == '1'
+        assert self.other.running_ids() == {'job'}
 
     def test_what_the_other_has_removed_is_begun_with_the_changes_alone(self):
-        self.other.discard('job')
+        self.other.delete('job')
         self.one.update('job', {'status': '"running"'}, 60)
-        assert 'owner' not in self.other.read(['job'])['job']
+        assert 'owner' not in self.other.get_many(['job'])['job']
 
     def test_what_the_other_keeps_alive_is_not_forgotten(self, clock):
         """It says the same as the last time, so that the row looks the same, but for its end."""
@@ -134,24 +134,24 @@ class TestTwoWriters:
         self.other.update('job', {'status': '"running"'}, 60)
         clock.now += 11
         self.one.update('job', {'status': '"running"'}, 60)
-        assert self.other.read(['job'])['job']['owner'] == '"ann"'
+        assert self.other.get_many(['job'])['job']['owner'] == '"ann"'
 
     def test_what_the_other_lets_end_is_begun_anew(self, clock):
         self.one.update('job', {'status': '"running"'}, 60)
         self.other.update('job', {'status': '"running"'}, 10)
         clock.now += 11
         self.one.update('job', {'status': '"running"'}, 60)
-        assert 'owner' not in self.other.read(['job'])['job']
+        assert 'owner' not in self.other.get_many(['job'])['job']
 
     def test_what_the_caller_does_to_a_record_afterwards_does_not_matter(self):
         record = RUNNING | {'label': '"a"'}
         self.one.start('other', record, 60)
         record['label'] = '"b"'
         self.one.update('other', {'status': '"running"'}, 60)
-        assert self.one.read(['other'])['other']['label'] == '"a"'
-        self.one.amend({'other': {'current': '1'}}, 60)['other']['label'] = '"c"'
+        assert self.one.get_many(['other'])['other']['label'] == '"a"'
+        self.one.get_many(['other'])['other']['label'] = '"c"'
         self.one.update('other', {'status': '"running"'}, 60)
-        assert self.one.read(['other'])['other']['label'] == '"a"'
+        assert self.one.get_many(['other'])['other']['label'] == '"a"'
 
 
 def test_many_ids_are_read_in_portions(open_storage):
@@ -159,16 +159,16 @@ def test_many_ids_are_read_in_portions(open_storage):
     ids = [f'job {number}' for number in range(3 * sqlite._KEYS_PER_SELECT)]
     for progress_id in ids[::500]:
         storage.start(progress_id, RUNNING, 60)
-    assert set(storage.read(ids)) == set(ids[::500])
+    assert set(storage.get_many(ids)) == set(ids[::500])
 
 
 def test_applications_that_share_a_file_do_not_meet(open_storage):
     mine, theirs = open_storage('mine'), open_storage('theirs')
     mine.start('job', RUNNING, 60)
     assert theirs.start('job', RUNNING | {'owner': '"bob"'}, 60)
-    theirs.discard('job')
-    assert mine.tasks() == {'job'}
-    assert theirs.tasks() == set()
+    theirs.delete('job')
+    assert mine.running_ids() == {'job'}
+    assert theirs.running_ids() == set()
 
 
 def test_two_regions_in_one_file(file, directory):
@@ -210,7 +210,7 @@ class TestExpiry:
         storage = open_storage()
         storage.start('job', RUNNING, 60)
         storage.update('job', {'status': '"finished"'}, 60)
-        storage.take('job', 0)
+        storage.acknowledge('job', 0)
         storage.start('other', RUNNING, 60)
         assert count(file) == 1
 
@@ -232,11 +232,11 @@ class TestExpiry:
         storage.start('job', RUNNING, 5)
         storage.update('job', {'status': '"failed"'}, 60)
         storage.update('job', {'status': '"finished"'}, 60)
-        storage.amend({'job': {'current': '1'}}, 60)
-        storage.read(['job', 'other'])
-        storage.tasks()
-        storage.take('job', 60)
-        storage.discard('job')
+        storage.update_active({'job': {'current': '1'}}, 60)
+        storage.get_many(['job', 'other'])
+        storage.running_ids()
+        storage.acknowledge('job', 60)
+        storage.delete('job')
         statements = {text for text in statements if text.split()[0] in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')}
         assert len(statements) > 10
         for text in statements:
@@ -262,14 +262,23 @@ class TestConnections:
             thread.join()
         assert len(open_files()) == before
 
-    def test_closing_leaves_one_file(self, open_storage, file):
+    def test_closing_leaves_the_database_and_its_lock_file(self, open_storage, file):
         storage = open_storage()
         storage.start('job', RUNNING, 60)
-        assert storage.tasks() == {'job'}
-        assert len(list(file.parent.iterdir())) == 3
+        assert storage.running_ids() == {'job'}
+        own = {FILE_NAME, f'{FILE_NAME}.lock'}
+        names = {path.name for path in file.parent.iterdir()}
+        assert names == own | {f'{FILE_NAME}-wal', f'{FILE_NAME}-shm'}
         storage.close()
         storage.close()
-        assert list(file.parent.iterdir()) == [file]
+        assert {path.name for path in file.parent.iterdir()} == own
+
+    def test_a_storage_that_is_dropped_closes_its_files(self, open_storage, file):
+        storage = SqliteStorage({'data_dir': str(file.parent)}, 'test', 1)
+        storage.start('job', RUNNING, 60)
+        assert file in open_files()
+        del storage
+        assert file not in open_files()
 
     @pytest.mark.skipif(sys.version_info < (3, 13), reason='earlier Pythons say nothing')
     def test_none_is_left_open_at_the_end(self, file):
@@ -277,7 +286,7 @@ class TestConnections:
             'from pyramid_progress.storage.sqlite import SqliteStorage\n'
             f'storage = SqliteStorage({{"data_dir": {str(file.parent)!r}}}, "test", 1)\n'
             f'storage.start("job", {RUNNING!r}, 60)\n'
-            'storage.tasks()\n'
+            'storage.running_ids()\n'
         )
         command = [sys.executable, '-W', 'always::ResourceWarning', '-c', program]
         assert 'unclosed' not in subprocess.run(command, check=True, capture_output=True, text=True).stderr
@@ -324,17 +333,17 @@ class TestForks:
             assert process.exit_status() == 0
         for descriptor in (reader, writer, child_s_reader, child_s_writer):
             os.close(descriptor)
-        assert storage.tasks() == {'parent', 'before', 'after'}
+        assert storage.running_ids() == {'parent', 'before', 'after'}
         assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
 
     def test_the_child_has_no_file_of_the_parent_s_open(self, open_storage, forked, file):
         storage = open_storage()
         storage.start('job', RUNNING, 60)
-        storage.tasks()
+        storage.running_ids()
 
         def child():
             assert not [path for path in open_files() if path.is_relative_to(file.parent)]
-            assert storage.tasks() == {'job'}
+            assert storage.running_ids() == {'job'}
 
         with forked(child) as process:
             assert process.exit_status() == 0
@@ -345,7 +354,7 @@ class TestForks:
 
         def fork():
             for _fork in range(5):
-                with forked(storage.tasks) as process:
+                with forked(storage.running_ids) as process:
                     statuses.append(process.exit_status())
                 storage.start('job', RUNNING, 60)
 
@@ -367,15 +376,15 @@ def test_a_killed_writer_has_changed_all_or_nothing(open_storage, forked, file, 
         number = 0
         while True:
             number += 1
-            storage.amend({progress_id: {'current': str(number)} for progress_id in ids}, 60)
+            storage.update_active({progress_id: {'current': str(number)} for progress_id in ids}, 60)
 
     def current():
         """Return what they all say."""
-        [current] = {record.get('current') for record in storage.read(ids).values()}
+        [current] = {record.get('current') for record in storage.get_many(ids).values()}
         return current
 
     for kill in range(12):
-        storage.amend({progress_id: {'current': '0'} for progress_id in ids}, 60)
+        storage.update_active({progress_id: {'current': '0'} for progress_id in ids}, 60)
         with forked(amend) as child:
             wait_until(lambda: current() != '0', 5, 'the child does nothing')
             time.sleep(kill / 10000)
@@ -601,3 +610,175 @@ def test_a_file_that_is_deleted_comes_again(use, file, remove, forked, wait_unti
     assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
     os.close(reader)
     os.close(writer)
+
+
+class TestDamage:
+    """Files that are removed, emptied or replaced while two processes use them."""
+
+    @pytest.fixture
+    def echo(self, open_storage, forked):
+        """Start a process that repeats what it reads; return a function that waits until it repeats a new text.
+
+        The function returns whether that process knows the task ``old``, and how many seconds it took.
+        """
+        storage = open_storage()
+        storage.start('old', RUNNING, 60)
+
+        def repeat():
+            while True:
+                with suppress(StorageError):
+                    records = storage.get_many(['question', 'old'])
+                    message = records.get('question', {}).get('message', 'null')
+                    changes = {'status': '"running"', 'message': message, 'current': str(int('old' in records))}
+                    storage.update('answer', changes, 60)
+                time.sleep(0.02)
+
+        def ask(timeout=2):
+            start = time.monotonic()
+            text = f'"{start}"'
+            while time.monotonic() < start + timeout:
+                with suppress(StorageError):
+                    storage.update('question', {'status': '"running"', 'message': text}, 60)
+                    answer = storage.get_many(['answer']).get('answer', {})
+                    if answer.get('message') == text:
+                        return answer['current'] == '1', time.monotonic() - start
+                time.sleep(0.02)
+            raise AssertionError('the processes do not see the same')
+
+        with forked(repeat):
+            assert ask(5)[0]
+            yield ask
+
+    @pytest.mark.parametrize('ends', [['-wal'], ['-shm'], ['-wal', '-shm']], ids=' '.join)
+    def test_a_log_that_is_removed_loses_nothing(self, echo, file, open_storage, ends):
+        for end in ends:
+            file.with_name(file.name + end).unlink()
+        inode = file.stat().st_ino
+        time.sleep(1.2)
+        assert echo() == (True, pytest.approx(0, abs=2))
+        assert file.stat().st_ino != inode
+        assert 'old' in open_storage().get_many(['old'])
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+    def test_a_process_that_starts_after_the_log_was_removed(self, echo, file, open_storage):
+        for end in ('-wal', '-shm'):
+            file.with_name(file.name + end).unlink()
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute('CREATE TABLE other (key)')
+        echo(3)
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+    def test_a_file_that_is_emptied_is_created_again(self, echo, file):
+        os.truncate(file, 0)
+        time.sleep(1.2)
+        known, _ = echo()
+        assert not known
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+    def test_a_file_that_is_replaced_by_a_copy(self, echo, file):
+        """The log of the file that was replaced is not applied to the copy."""
+        copy = file.with_name('copy')
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute('VACUUM INTO ?', (str(copy),))
+        with closing(sqlite3.connect(copy)) as connection, connection:
+            connection.execute("DELETE FROM progress WHERE key = 'old'")
+        copy.replace(file)
+        time.sleep(1.2)
+        known, _ = echo()
+        assert not known
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+    def test_a_copy_that_is_written_over_the_file(self, echo, file):
+        """All processes read it, also those that have its pages in memory."""
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        copy = file.read_bytes()
+        echo()
+        file.write_bytes(copy)
+        time.sleep(1.2)
+        echo()
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+    def test_files_are_checked_once_a_second(self, open_storage, monkeypatch):
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+        checks = []
+        identify = storage._reading._identify
+        monkeypatch.setattr(storage._reading, '_identify', lambda: checks.append(1) or identify())
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            storage.get_many(['job'])
+        assert 2 <= len(checks) <= 5
+
+
+class TestVersions:
+    def test_a_file_without_versions_is_upgraded_and_keeps_its_tasks(self, open_storage, file):
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+        storage.close()
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute('DROP TABLE schema_version')
+        assert open_storage().running_ids() == {'job'}
+        assert ask(file, 'SELECT name, version FROM schema_version') == [('progress', 1)]
+
+    def test_later_versions_are_applied_once_by_many_processes(self, file, forked):
+        newer = Schema(
+            'things', (('CREATE TABLE things (a)',), ('ALTER TABLE things ADD b', 'INSERT INTO things VALUES (1, 2)'))
+        )
+        with Database(file, Schema('things', newer.versions[:1]), 1) as execute:
+            execute('SELECT * FROM things')
+
+        def upgrade():
+            with Database(file, newer, 5) as execute:
+                assert execute('SELECT a, b FROM things').fetchall() == [(1, 2)]
+
+        with ExitStack() as stack:
+            processes = [stack.enter_context(forked(upgrade)) for _number in range(4)]
+            assert [process.exit_status() for process in processes] == [0] * 4
+
+    def test_a_file_of_a_newer_version_is_refused(self, use, open_storage, file):
+        open_storage().close()
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute('UPDATE schema_version SET version = 7')
+        with pytest.raises(ConfigurationError, match=r'progress tables have version 7, but .* up to 1: update'):
+            use()
+
+
+class TestLockedByAnotherProgram:
+    """A backup or a stopped process keeps a lock on one of our files."""
+
+    @pytest.fixture
+    def flock(self, program):
+        """Return a context manager that keeps a file or directory locked."""
+
+        @contextmanager
+        def flock(path):
+            command = [program('flock'), str(path), 'sh', '-c', 'echo locked; exec sleep 30']
+            with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
+                assert holder.stdout.readline() == b'locked\n'
+                try:
+                    yield
+                finally:
+                    os.killpg(holder.pid, signal.SIGKILL)
+
+        return flock
+
+    def test_a_database_that_exists_needs_no_lock(self, use, file, flock):
+        use(timeout=0.3)
+        for path in (file.parent, file, file.with_name(f'{FILE_NAME}.lock')):
+            with flock(path):
+                init_progress_status('job', 'ann', 'Import')
+                configure({'progress.timeout': '0.3'})
+                assert get_progress_status('job')['status'] == 'running'
+
+    def test_one_that_is_missing_is_a_storage_error_after_the_timeout(self, use, file, flock, wait_until):
+        use(timeout=0.3)
+        file.unlink()
+        with flock(file.with_name(f'{FILE_NAME}.lock')):
+            use(timeout=0.4)
+            start = time.monotonic()
+            with pytest.raises(StorageError, match=rf'another process kept {file}\.lock locked for 0\.4 s'):
+                init_progress_status('job', 'ann', 'Import')
+            assert 0.4 <= time.monotonic() - start < 0.9
+        init_progress_status('job', 'ann', 'Import')
+        assert get_running_tasks() == {'job'}

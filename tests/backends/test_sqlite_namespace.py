@@ -13,9 +13,7 @@ from beaker.middleware import SessionMiddleware
 from beaker.session import Session
 from webtest import TestApp
 
-from pyramid_progress import StorageError
-from pyramid_progress.storage import sqlite_database, sqlite_locks
-from pyramid_progress.storage.sqlite_namespace import SqliteNamespaceManager
+from pyramid_progress.beaker_sqlite import SqliteNamespaceManager, creation_lock, database
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def place(directory):
 
 @pytest.fixture
 def file(directory):
-    return directory / 'data' / sqlite_database.FILE_NAME
+    return directory / 'data' / database.FILE_NAME
 
 
 @pytest.fixture
@@ -112,7 +110,7 @@ class TestNamespace:
         space['a'] = 1
         space._database.close()
         file.write_bytes(b'garbage' * 1000)
-        with pytest.raises(StorageError, match='not a database'):
+        with pytest.raises(database.DatabaseError, match='not a database'):
             space['a']
 
 
@@ -262,8 +260,8 @@ class TestCreationLocks:
         for number in range(1000):
             assert lock(f'key {number}').acquire()
         names = {path.name for path in file.parent.iterdir()}
-        assert names == {sqlite_database.FILE_NAME, sqlite_locks.FILE_NAME}
-        assert file.with_name(sqlite_locks.FILE_NAME).stat().st_size == 0
+        assert names == {database.FILE_NAME, f'{database.FILE_NAME}.lock', creation_lock.FILE_NAME}
+        assert file.with_name(creation_lock.FILE_NAME).stat().st_size == 0
         for number in range(1000):
             lock(f'key {number}').release()
 
@@ -271,7 +269,7 @@ class TestCreationLocks:
         space = SqliteNamespaceManager('space', lock_dir=str(directory / 'locks'), **place)
         space.get_creation_lock('a').acquire()
         space.get_creation_lock('a').release()
-        assert (directory / 'locks' / sqlite_locks.FILE_NAME).exists()
+        assert (directory / 'locks' / creation_lock.FILE_NAME).exists()
 
     def test_a_fork_while_threads_have_some(self, lock, forked):
         """The child has none of them, and does not release any of its parent's."""

@@ -4,13 +4,14 @@ import contextlib
 import importlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from support.servers import RedisServer
+from support.waiting import wait_until
 
 from pyramid_progress import configure
 
@@ -27,49 +28,12 @@ cache.expire = 999999
 """
 
 
-def wait_for(condition, seconds=15):
-    """Wait until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, 'it did not happen in time'
-        time.sleep(0.02)
-    return result
-
-
-class Server:
-    """A Redis server with nothing on disk."""
-
-    def __init__(self, path, port, directory):
-        self.url = f'redis://127.0.0.1:{port}/0'
-        command = [path, '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
-        self._process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
-        self._port = port
-        wait_for(self._listens)
-
-    def _listens(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(('127.0.0.1', self._port)) == 0
-
-    @contextlib.contextmanager
-    def down(self):
-        """Let it answer nobody."""
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
-    def stop(self):
-        self._process.kill()
-        self._process.wait()
-
-
 @pytest.fixture(scope='session')
-def _start_server(program, free_port, tmp_path_factory):
+def _start_server(program, tmp_path_factory):
     servers = []
 
     def start():
-        servers.append(Server(program('redis-server'), free_port(), tmp_path_factory.mktemp('redis')))
+        servers.append(RedisServer(program('redis-server'), tmp_path_factory.mktemp('redis')))
         return servers[-1]
 
     yield start
@@ -111,7 +75,7 @@ class Worker:
             assert self._process.poll() is None, self.log.read_text()
             return ' ready.' in self.log.read_text()
 
-        wait_for(is_ready, 30)
+        wait_until(is_ready, 30)
 
     def kill(self):
         """End it and its children at once."""

@@ -8,6 +8,7 @@ import uuid
 import pytest
 from pyramid import testing
 from pyramid.i18n import TranslationString
+from support.waiting import wait_until
 from webtest import TestApp
 
 from pyramid_progress import (
@@ -18,10 +19,9 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
-from pyramid_progress.regions import store
-from pyramid_progress.storage.record import CANCEL, CANCELLABLE, public
-
-from .conftest import wait_for
+from pyramid_progress.model.record import CANCEL, CANCELLABLE
+from pyramid_progress.model.status import record_to_status
+from pyramid_progress.runtime import current_store
 
 pytest.importorskip('celery')
 
@@ -38,9 +38,9 @@ INTERRUPTED = 'This task was interrupted.'
 
 def status_of(result, later=0):
     """Look at a status, as it is some seconds *later* if nobody changes it. Its end is not taken."""
-    storage = store().storage
-    record = storage.read([result.id]).get(result.id)
-    return public(record, lambda: storage.now() + later) if record else {'status': 'unknown'}
+    storage = current_store().storage
+    record = storage.get_many([result.id]).get(result.id)
+    return record_to_status(record, lambda: storage.now() + later) if record else {'status': 'unknown'}
 
 
 def shows(result, /, **values):
@@ -53,7 +53,7 @@ def shows(result, /, **values):
         return values.items() <= status.items()
 
     try:
-        wait_for(is_there)
+        wait_until(is_there)
     except AssertionError:
         pytest.fail(f'the status does not become {values}: it is {status}')
     return status
@@ -61,12 +61,12 @@ def shows(result, /, **values):
 
 def runs(result):
     """Wait until an export stands at its gate; return the id of its process."""
-    found = wait_for(lambda: re.search(r'Writing in (\d+)', str(status_of(result).get('message'))))
+    found = wait_until(lambda: re.search(r'Writing in (\d+)', str(status_of(result).get('message'))))
     return int(found[1])
 
 
 def ask_to_stop(result):
-    store().storage.amend({result.id: {CANCEL: 'true'}}, 60)
+    current_store().storage.update_active({result.id: {CANCEL: 'true'}}, 60)
 
 
 @pytest.fixture
@@ -265,11 +265,11 @@ class TestCancel:
         def shown(environ):
             return web.get(url, extra_environ=environ).json
 
-        status = wait_for(lambda: (answer := shown(ann))['status'] == 'running' and answer)
+        status = wait_until(lambda: (answer := shown(ann))['status'] == 'running' and answer)
         assert (status['label'], status['tags'], status['cancellable']) == ('Customers', ['export'], True)
         assert shown(ben) == {'status': 'unknown'}
         web.post('/progress_cancel', {'progress_id': progress_id}, extra_environ=ann)
-        wait_for(lambda: shown(ann)['status'] == 'cancelled')
+        wait_until(lambda: shown(ann)['status'] == 'cancelled')
 
 
 class TestRevoke:
@@ -300,7 +300,7 @@ class TestSend:
                 testing.DummyRequest(), kwargs={'gate': 'any'}, cancellable=False, queue='nobody'
             )
         assert status_of(result)['owner'] == owner
-        assert CANCELLABLE not in store().storage.read([result.id])[result.id]
+        assert CANCELLABLE not in current_store().storage.get_many([result.id])[result.id]
 
     def test_an_id_that_is_in_use_by_another_owner(self, shop):
         init_progress_status('used', 'ben', 'Mine')
@@ -396,7 +396,7 @@ class TestOutage:
 
     def test_a_status_that_the_store_lost(self, shop, worker, gate, pass_gate):
         result = shop.export.apply_async([gate], countdown=0.5, progress={'label': Customers, 'owner': 'ann'})
-        store().storage.discard(result.id)
+        current_store().storage.delete(result.id)
         runs(result)
         shows(result, status='running', label='Customers', owner='ann', current=3)
         pass_gate()
@@ -410,7 +410,7 @@ class TestOutage:
         with store_server.down():
             pass_gate()
             sentence = f"The process ends before the store took the end of ['{result.id}']"
-            wait_for(lambda: sentence in worker.log.read_text())
+            wait_until(lambda: sentence in worker.log.read_text())
 
 
 class TestLoss:
@@ -431,12 +431,12 @@ class TestLoss:
         os.kill(pid, signal.SIGKILL)
         shows(result, status='pending', message=WAITS)
         assert status_of(result, later=80000)['status'] == 'pending'
-        wait_for(lambda: runs(result) != pid)
+        wait_until(lambda: runs(result) != pid)
         pass_gate()
         shows(result, status='finished', owner='ann', started=started)
 
     def test_a_worker_is_killed_and_another_gets_the_task(self, shop, orphan, start_worker):
-        status = wait_for(lambda: (status := status_of(orphan))['status'] == 'stalled' and status, 20)
+        status = wait_until(lambda: (status := status_of(orphan))['status'] == 'stalled' and status, 20)
         # The broker gives the message to the next worker, since nobody acknowledged it.
         start_worker('fragile', '--pool', 'prefork', '--concurrency', '1', SHOP_VISIBILITY_TIMEOUT='1')
         runs(orphan)

@@ -1,4 +1,4 @@
-"""The function of ``docs/futures.rst``, with real processes: the end of the work that the page does not show."""
+"""The function of ``docs/futures.rst``, with real processes: cancels and errors, which the page does not show."""
 
 import doctest
 import threading
@@ -9,8 +9,8 @@ import pytest
 from beaker.cache import cache_regions
 
 from pyramid_progress import TaskCancelled, get_progress_status, start_task
-from pyramid_progress.regions import store
-from pyramid_progress.storage.record import CANCEL
+from pyramid_progress.model.record import CANCEL
+from pyramid_progress.runtime import current_store
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'futures.rst'
 
@@ -37,14 +37,14 @@ def test_results_are_in_the_order_of_the_items(in_processes):
         assert (task.current, task.length) == (30, 30)
 
 
-def test_cancel_calls_off_the_rest(in_processes):
+def test_a_cancel_stops_the_items_that_have_not_begun(in_processes):
     with pytest.raises(TaskCancelled), start_task('A minute of sleep') as task:
 
         def cancel_when_it_runs():
             while not task.current:
                 time.sleep(0.02)
-            storage, expire, _ = store()
-            storage.amend({task.id: {CANCEL: 'true'}}, expire)
+            storage, expire, _ = current_store()
+            storage.update_active({task.id: {CANCEL: 'true'}}, expire)
 
         threading.Thread(target=cancel_when_it_runs, daemon=True).start()
         begun = time.monotonic()
@@ -55,7 +55,7 @@ def test_cancel_calls_off_the_rest(in_processes):
     assert 0 < status['current'] < 200
 
 
-def test_an_error_calls_off_the_rest(in_processes):
+def test_an_error_stops_the_items_that_have_not_begun(in_processes):
     begun = time.monotonic()
     with pytest.raises(ValueError, match='non-negative'), start_task('Sleep') as task:
         in_processes(task, time.sleep, [0.05, -1, *[0.1] * 1200])

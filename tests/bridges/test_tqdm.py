@@ -11,11 +11,11 @@ import pytest
 from beaker.cache import cache_regions
 
 from pyramid_progress import TaskCancelled, get_progress_status, get_running_tasks, start_task
-from pyramid_progress.regions import store
-from pyramid_progress.storage.record import CANCEL
-from pyramid_progress.task import current_task
+from pyramid_progress.model.record import CANCEL
+from pyramid_progress.runtime import current_store
+from pyramid_progress.work.task import current_task
 
-from .conftest import wait_for
+from support.waiting import wait_until as wait_for
 
 pytest.importorskip('tqdm')
 
@@ -78,8 +78,8 @@ def stand(task):
 
 
 def ask_to_stop(task):
-    storage, expire, _ = store()
-    storage.amend({task.id: {CANCEL: 'true'}}, expire)
+    storage, expire, _ = current_store()
+    storage.update_active({task.id: {CANCEL: 'true'}}, expire)
 
 
 class TestLoop:

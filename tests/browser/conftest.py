@@ -6,12 +6,12 @@ from playwright.sync_api import sync_playwright
 
 @pytest.fixture(scope='session')
 def launch(program):
-    """Return a function that starts Chromium, as the system has it: no download. It takes Playwright's options."""
+    """Return a function that starts the system's Chromium. It takes Playwright's options."""
     executable = program('chromium')
     with sync_playwright() as playwright:
         yield lambda **options: playwright.chromium.launch(
             executable_path=executable,
-            # As root, Chromium runs without its sandbox only; the others keep it from asking the network for anything.
+            # Chromium does not run as root with its sandbox. The other options prevent requests of its own.
             args=[
                 '--no-sandbox',
                 '--disable-gpu',
@@ -35,7 +35,7 @@ def browser(launch):
 
 @pytest.fixture
 def page(browser):
-    """A page of a visitor without a past."""
+    """A page of a new visitor, without cookies and storage."""
     context = browser.new_context(viewport={'width': 900, 'height': 700})
     page = context.new_page()
     page.set_default_timeout(15_000)

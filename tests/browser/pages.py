@@ -1,4 +1,4 @@
-"""A small real server for tests of the widget: its pages, and status answers that a test writes as it goes."""
+"""A small real server for tests of the widget: its pages, and answers that a test sets."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pyramid.i18n import make_localizer
 
-from pyramid_progress.words import PAGE
+from pyramid_progress.model.messages import BAR
 
 STATIC = Path(__file__).parents[2] / 'static'
 TYPES = {'.js': 'text/javascript', '.css': 'text/css'}
@@ -65,13 +65,13 @@ class Server:
         threading.Thread(target=self._httpd.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self):
-        """Go away: connections are refused."""
+        """Stop listening: connections are refused."""
         self._httpd.shutdown()
         self._httpd.server_close()
 
     def page(self):
-        words = {name: make_localizer('en', []).translate(word) for name, word in PAGE.items()}
-        meta = escape(json.dumps({'src': '/progress_status', 'lang': 'en', 'words': words}))
+        words = {name: make_localizer('en', []).translate(word) for name, word in BAR.items()}
+        meta = escape(json.dumps({'src': '/progress_status', 'lang': 'en', 'channel': 'visitor', 'words': words}))
         return (
             f'<!DOCTYPE html><html {self.html}><head><meta charset="utf-8"><title>Bars</title>'
             f'<meta name="color-scheme" content="light dark"><link rel="icon" href="/icon.svg">'
@@ -81,7 +81,7 @@ class Server:
 
 
 def bar(progress_id, **attributes):
-    """Return an element as somebody would write it by hand, in a hurry: it polls five times a second."""
+    """Return an element as a page author writes it, but polling five times a second."""
     attributes = {'poll_min': 0.2, 'poll_max': 0.2} | attributes
     attributes = {'progress-id': progress_id} | {name.replace('_', '-'): value for name, value in attributes.items()}
     text = ' '.join(f'{name}="{escape(str(value))}"' for name, value in attributes.items())

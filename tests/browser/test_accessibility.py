@@ -1,4 +1,4 @@
-"""The pages of the demo, for everybody: what axe finds, and what only a look at the layout tells."""
+"""Accessibility of the demo's pages: by the rules of axe, and by their layout."""
 
 import re
 import threading
@@ -7,8 +7,7 @@ import zlib
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from pyramid_progress import configure
-from pyramid_progress.demo import jobs, main
+from pyramid_progress.demo import main, views
 from pyramid_progress.demo.states import CONTENTS, STATES
 
 from .wsgi import serving, strictly
@@ -22,20 +21,17 @@ WIDE = {'width': 1280, 'height': 1024}
 
 
 @pytest.fixture(scope='module')
-def demo(demo_settings):
+def url(demo_settings):
     with serving(strictly(main({}, **demo_settings))) as url:
         yield url
 
 
-@pytest.fixture
-def url(demo, demo_settings):
-    configure(demo_settings)
-    return demo
-
-
-@pytest.fixture(params=['ltr', 'rtl'])
-def states(url, page, request):
-    """The page of all states, each of them reached, under a strict content security policy."""
+@pytest.fixture(scope='module', params=['ltr', pytest.param('rtl', marks=pytest.mark.slow)])
+def shared_states(url, browser, request):
+    """The page of all states, each of them reached, under a strict content security policy: it takes 20 seconds."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(30_000)
     complaints = []
     page.on('console', lambda message: complaints.append(message.text) if message.type == 'error' else None)
     page.goto(f'{url}/states?dir={request.param}')
@@ -44,7 +40,17 @@ def states(url, page, request):
         page.locator(f'#{example.id} pyramid-progress[state={example.title}]').wait_for()
     page.locator('#moving .pp-pace').get_by_text('per second').wait_for()
     assert [text for text in complaints if not text.startswith('Failed to load resource')] == []
-    return page
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def states(shared_states):
+    """The shared page, in a plain window and without the styles that an earlier test added."""
+    shared_states.emulate_media(**PLAIN)
+    shared_states.set_viewport_size(WIDE)
+    shared_states.evaluate('() => { document.adoptedStyleSheets = []; }')
+    return shared_states
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def busy(url, page, monkeypatch):
         over.wait(60)
 
     for job in ('import_file', 'count_code'):
-        monkeypatch.setattr(jobs, job, work)
+        monkeypatch.setattr(views, job, work)
     page.goto(url)
     for button in ('Import the sample', 'Count'):
         page.get_by_role('button', name=button).click()
@@ -105,7 +111,7 @@ def test_a_reader_hears_what_each_bar_is_and_how_far(states):
     assert all(texts), texts
 
 
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('scheme', ['light', pytest.param('dark', marks=pytest.mark.slow)])
 def test_axe_finds_nothing_while_work_goes_on(busy, url, scheme):
     assert violations(busy, color_scheme=scheme) == {}
     busy.goto(f'{url}/progress_tasks')

@@ -17,7 +17,7 @@ MAX_UPLOAD = 1_000_000
 
 @pytest.fixture(scope='module', autouse=True)
 def _patience():
-    """The jobs are real work, and a busy machine takes its time."""
+    """The jobs are real work, which takes long on a busy machine."""
     expect.set_options(timeout=30_000)
     yield
     expect.set_options(timeout=5_000)

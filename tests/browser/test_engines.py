@@ -60,7 +60,10 @@ def url(reports):
         yield url
 
 
-@pytest.mark.parametrize('language', ['chameleon', 'jinja2', 'mako'])
+@pytest.mark.parametrize(
+    'language',
+    ['chameleon', *(pytest.param(name, marks=pytest.mark.slow) for name in ('jinja2', 'mako'))],
+)
 def test_a_bar_follows_the_work_to_its_end(url, page, reports, language):
     complaints = []
     page.on('pageerror', lambda error: complaints.append(str(error)))

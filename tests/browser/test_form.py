@@ -6,7 +6,7 @@ import pytest
 from pyramid.config import Configurator
 from pyramid.response import Response
 
-from pyramid_progress.publisher import INTERVAL
+from pyramid_progress.work.publisher import INTERVAL
 
 from .wsgi import serving, strictly
 
@@ -57,7 +57,7 @@ class Application:
             return Response(f'<p id="answer">Found by {request.query_string}</p>')
         self.posts.append(dict(request.POST))
         if request.POST['name'] == 'bad':
-            return self.show(request, 'bad', 'This name will not do.')
+            return self.show(request, 'bad', 'This name is invalid.')
         with request.progress.start(f'Sending {request.POST["name"]}', length=self.steps) as task:
             for _ in task.track(range(self.steps)):
                 time.sleep(2 * INTERVAL)  # until the position is published
@@ -95,7 +95,8 @@ def url(application):
         yield url
 
 
-#: Keeps what the bars show, across pages: while a page waits for the answer to a form, Chromium lets no test look on.
+#: Keeps what the bars show, across pages: while a page waits for the answer to a form, Chromium runs no script of a
+#: test.
 RECORD = """addEventListener('progress:update', ({ target, detail }) => {
     const seen = JSON.parse(localStorage.seen ?? '[]');
     const isVisible = target.checkVisibility() && target.getBoundingClientRect().height > 0;

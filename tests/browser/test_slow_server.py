@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(*self.ask())
             return
         delay, fault = self.proxy.fate()
-        if fault == 'refused':  # before the server hears of it
+        if fault == 'refused':  # before the request is passed on
             time.sleep(delay)
             return
         code, headers, body = self.ask()

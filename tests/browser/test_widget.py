@@ -9,7 +9,7 @@ from pyramid.config import Configurator
 from pyramid.scripting import prepare
 
 from pyramid_progress import init_progress_status, start_task
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store
 
 from .pages import Answer, bar, serving
 
@@ -51,7 +51,7 @@ def show(server, page):
         return page
 
     yield show
-    # The browser itself complains of answers that tell of an error.
+    # The browser itself reports answers with an error status.
     assert [error for error in errors if not error.startswith('Failed to load resource')] == []
     assert server.reports == []
 
@@ -95,7 +95,7 @@ STATES = {
     'i': ({'status': 'running', 'current': -2, 'length': 9}, 'running', 'Running', '0%', 0),
     'j': ({'status': 'running', 'current': None, 'length': 0}, 'running', 'Running', '100%', 100),
     'k': ({'status': 'packing', 'current': 1, 'length': 2}, 'running', 'packing', '50%', 50),
-    'l': ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no sign of life', '50%', 50),
+    'l': ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no longer responding', '50%', 50),
     'm': ({'status': 'cancelling', 'current': 1, 'length': 2}, 'cancelling', 'Cancelling', '50%', 50),
     'n': ({'status': 'cancelling'}, 'cancelling', 'Cancelling', '', 0),
     'o': ({'status': 'finished', 'current': 1, 'length': 2}, 'finished', 'Finished', '100%', 100),
@@ -200,7 +200,7 @@ def test_the_pace_of_a_steady_task(show, server, page, html, status, pattern):
     expect(page, 'a', state='Finished', pace='')
 
 
-def test_no_pace_is_told_of_a_task_that_stands_still(show, server, page):
+def test_a_task_that_does_not_move_has_no_pace(show, server, page):
     show(bar('a'))
     moving = Moving(length=40_000, rate=1000)
     server.statuses = moving
@@ -236,7 +236,7 @@ def test_the_script_draws_what_the_server_drew(show, page):
             init_progress_status(name, None, f'Task {name}')
             # Not by the function, which refuses the words that are computed for readers.
             members = status | {'message': HOSTILE}
-            store().storage.update(name, {member: json.dumps(value) for member, value in members.items()}, 60)
+            current_store().storage.update(name, {member: json.dumps(value) for member, value in members.items()}, 60)
         with start_task('Census', progress_id='end') as task:
             task.finish(message='Done', result={'url': '/table'})
         elements = [environment['request'].progress.bar(name) for name in (*statuses, 'end')]
@@ -386,7 +386,7 @@ def test_the_button_asks_the_task_to_stop(show, server, page):
     server.cancel = Answer(RUNNING | {'status': 'cancelling'})
     show(CANCEL, a=CAN_BE)
     expect(page, 'a', state='Running')
-    server.answer = Answer({}, code=503)  # only what the button is told shows
+    server.answer = Answer({}, code=503)  # only the answer to the button is shown
     page.get_by_role('button', name='Cancel').click()
     expect(page, 'a', state='Cancelling')
     assert not page.get_by_role('button', name='Cancel').is_visible()

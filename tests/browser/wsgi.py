@@ -13,7 +13,7 @@ STRICT = (
 
 
 class Mary:
-    """A security policy in which everybody is Mary."""
+    """A security policy under which every user is mary."""
 
     def identity(self, request):
         return 'mary'
@@ -42,7 +42,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        """Say nothing: a browser leaves when it has seen enough."""
+        """Print nothing: browsers close connections before they have read everything."""
 
 
 class _Handler(WSGIRequestHandler):

@@ -1,4 +1,4 @@
-"""The demo's pages, without a browser: what goes wrong, and who sees what."""
+"""The pages of the demo without a browser: results, errors, and what each visitor sees."""
 
 import csv
 import io
@@ -10,35 +10,42 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pyramid.scripting import prepare
 from webtest import TestApp, Upload
 
-from pyramid_progress import TaskCancelled, configure, get_progress_status, start_task
+from pyramid_progress import TaskCancelled, init_progress_status, start_task
 from pyramid_progress.demo import main
 from pyramid_progress.demo.census import take_census
 from pyramid_progress.demo.csv_import import import_csv
 from pyramid_progress.demo.states import CONTENTS, STATES
+from pyramid_progress.demo.store import Store
 from pyramid_progress.demo.unicode_sample import FILE_NAME
-from pyramid_progress.words import PAGE
+from pyramid_progress.model.messages import BAR
+from pyramid_progress.runtime import current_store
 
 HOSTILE = '<img src=x onerror=alert(1)>'
 
 
 @pytest.fixture(scope='module')
 def wsgi_app(demo_settings):
-    # One for all tests: each application compiles its templates anew.
+    # One for all tests: each application compiles its templates.
     return main({}, **demo_settings)
 
 
 @pytest.fixture
-def visitor(wsgi_app, demo_settings):
-    configure(demo_settings)
-    # WebOb need not copy a large form to a temporary file, which it would leave to the garbage collector to close.
-    return TestApp(wsgi_app, extra_environ={'webob.is_body_seekable': True})
+def visitor(wsgi_app):
+    return open_browser(wsgi_app)
 
 
 @pytest.fixture
 def files(demo_settings):
     return Path(demo_settings['demo.data_dir'], 'files')
+
+
+def open_browser(app, **options):
+    """Return a browser without script."""
+    # WebOb need not copy a large form to a temporary file, which only the garbage collector would close.
+    return TestApp(app, extra_environ={'webob.is_body_seekable': True}, **options)
 
 
 def upload(visitor, content, name='animals.csv', status=303):
@@ -52,10 +59,10 @@ def ended(visitor, started):
     """Wait for the end of the task that a form started; return its page."""
     task_id = started.location.rpartition('#task-')[2]
     url = f'/tasks/{task_id}'
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         page = visitor.get(url)
-        # The outcome is there a moment before the end is told.
+        # The result is saved before the end is published.
         answer = visitor.get('/progress_status', {'progress_id': task_id}, {'Accept': 'application/json'}, status='*')
         outcome = page.html.select('.outcome, pyramid-progress:is([state=failed], [state=cancelled])')
         if outcome and answer.json.get('status') not in ('pending', 'running'):
@@ -65,12 +72,12 @@ def ended(visitor, started):
 
 
 def rows_of(page, files):
-    """The database that a task's page is about."""
+    """Return the path of the database of an import, of its page."""
     return files / f'{page.request.path.rpartition("/")[2]}.sqlite'
 
 
 def sentence(response):
-    """The text of the only error on a page."""
+    """Return the text of the only error on a page."""
     (error,) = response.html.select('.error')
     return ' '.join(error.get_text().split())
 
@@ -122,7 +129,7 @@ def test_import(visitor, files):
         (b'a,b\n', 'The file has no rows: after line 1 there is nothing.'),
     ],
 )
-def test_malformed_file_fails_and_leaves_nothing(visitor, files, content, message):
+def test_a_malformed_file_fails_and_leaves_nothing(visitor, files, content, message):
     before = set(files.iterdir())
     page = ended(visitor, upload(visitor, content))
     assert message in page.html.select_one('.pp-message').get_text()
@@ -138,11 +145,12 @@ def test_finished_task_links_to_its_page(visitor):
     assert visitor.get('/').html.select('a[href="/progress_tasks"]')
 
 
-def test_cancelled_import_leaves_nothing(visitor, tmp_path):
+def test_cancelled_import_leaves_nothing(visitor, wsgi_app, tmp_path):
     path = tmp_path / 'large.csv'
     path.write_bytes(b'a,b\n' + b'1,2\n' * 2_000_000)
     token = visitor.get('/').forms[0]['csrf_token'].value
-    task = start_task('Import')
+    with prepare(registry=wsgi_app.registry):
+        task = start_task('Import')
     visitor.post('/progress_cancel', {'csrf_token': token, 'progress_id': task.id}, status=303)
     with pytest.raises(TaskCancelled), task:
         import_csv(task, path, tmp_path / 'rows.sqlite')
@@ -173,7 +181,7 @@ def test_bad_upload_is_answered_on_the_page(visitor, fields, message):
 
 
 @pytest.mark.parametrize('name', ['', 'os', '../../etc', '/', HOSTILE, None])
-def test_census_of_nothing_on_the_list(visitor, name):
+def test_a_census_of_an_unknown_package_is_refused(visitor, name):
     token = visitor.get('/').forms[2]['csrf_token'].value
     fields = {'csrf_token': token} | ({} if name is None else {'package': name})
     page = visitor.post('/census', fields, status=400)
@@ -190,7 +198,7 @@ def test_census(visitor):
     assert f'Files: {files}' in page
 
 
-def test_census_counts_what_does_not_parse(visitor, tmp_path):
+def test_a_census_counts_files_that_do_not_parse(visitor, tmp_path):
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'folder' / 'good.py').write_text('class A:\n    async def f(self):\n        def g(): ...\n')
     (tmp_path / 'folder' / 'old.py').write_text('print "no"\n')
@@ -255,12 +263,32 @@ def test_long_cells_are_cut(visitor):
     assert [cell.get_text() for cell in page.html.select('section td')] == ['x' * 200 + '…', '1']
 
 
-def test_work_goes_on_without_a_store(visitor, demo_settings):
+def test_work_goes_on_if_the_store_is_down(demo_settings):
+    down = {'cache.type': 'ext:database', 'cache.url': 'sqlite:////nowhere/at/all'}
+    visitor = open_browser(main({}, **demo_settings | down))
     form = visitor.get('/').forms[2]
-    configure(demo_settings | {'cache.type': 'ext:database', 'cache.url': 'sqlite:////nowhere/at/all'})
     form['package'] = 'plaster'
     page = ended(visitor, form.submit(status=303))
     assert 'Files:' in page
+    assert visitor.get('/progress_status', {'progress_id': 'a'}, status=503).headers['Retry-After']
+
+
+def test_the_index_reads_the_statuses_of_all_bars_at_once(visitor, wsgi_app, files, demo_settings, monkeypatch):
+    ended(visitor, upload(visitor, b'a,b\n1,2\n'))
+    store = Store(demo_settings['demo.data_dir'])
+    with closing(sqlite3.connect(store.data_dir / 'tasks.sqlite')) as db:
+        (owner,) = db.execute('SELECT owner FROM task ORDER BY started DESC').fetchone()
+    with prepare(registry=wsgi_app.registry):
+        for name in ('x', 'y', 'z'):
+            store.add(name, owner, 'import', f'Import of {name}')
+            init_progress_status(name, owner, f'Import of {name}', length=10, current=3)
+        storage = current_store().storage
+    reads = []
+    read = storage.get_many_serialized
+    monkeypatch.setattr(storage, 'get_many_serialized', lambda ids: reads.append(sorted(ids)) or read(ids))
+    bars = bars_of(visitor.get('/'))
+    assert reads == [['x', 'y', 'z']]
+    assert [bars[name]['state'] for name in 'xyz'] == ['running'] * 3
 
 
 @pytest.mark.parametrize('path', ['/import', '/import-sample', '/census'])
@@ -284,15 +312,17 @@ def test_another_visitor_sees_nothing(visitor, wsgi_app):
 
 
 def test_result_outlives_the_status(visitor, demo_settings):
-    """A finished status is gone a while after it was read; the page then has the stored result."""
     page = ended(visitor, upload(visitor, b'a,b\n1,2\n'))
-    configure(demo_settings | {'progress.namespace': 'another'})
-    assert get_progress_status(page.request.path.rpartition('/')[2]) == {'status': 'unknown'}
+    # An application with the same results, and none of the statuses.
+    other = main({}, **demo_settings | {'progress.namespace': 'another'})
+    visitor = open_browser(other, cookiejar=visitor.cookiejar)
+    progress_id = page.request.path.rpartition('/')[2]
+    assert visitor.get('/progress_status', {'progress_id': progress_id}).json == {'status': 'unknown'}
     assert 'Rows: 1' in visitor.get(page.request.path)
     assert 'Rows: 1' in visitor.get('/')
 
 
-def test_old_tasks_give_way(visitor, demo_settings, files):
+def test_expired_tasks_are_deleted(visitor, demo_settings, files):
     old = ended(visitor, upload(visitor, b'a,b\n1,2\n', name='old.csv'))
     (files / 'left-behind.csv').touch()
     with closing(sqlite3.connect(Path(demo_settings['demo.data_dir'], 'tasks.sqlite'))) as db, db:
@@ -326,7 +356,7 @@ def test_sample(visitor):
         ('/?x=%ff', 400),
     ],
 )
-def test_strange_url(visitor, path, status):
+def test_an_invalid_url_gives_a_client_error(visitor, path, status):
     visitor.get(path, status=status)
 
 
@@ -346,7 +376,7 @@ def test_strange_url(visitor, path, status):
         ('', b'x'),
     ],
 )
-def test_strange_form(visitor, content_type, body):
+def test_an_invalid_form_gives_a_client_error(visitor, content_type, body):
     visitor.get('/')
     visitor.request('/import', method='POST', content_type=content_type, body=body, status=400)
 
@@ -358,11 +388,11 @@ def bars_of(page):
 def test_every_state_is_on_a_page(visitor):
     page = visitor.get('/').click(href='/states')
     bars = bars_of(page)
-    assert [example.title for example in STATES] == list(PAGE)[: len(STATES)], 'all that the widget knows'
+    assert [example.title for example in STATES] == list(BAR)[: len(STATES)], 'all states of the widget'
     assert list(bars) == [example.id for example in (*STATES, *CONTENTS)]
-    # What only answers tell a browser is still something else when the page is drawn.
+    # These states come from answers to polls; before the first poll the state is another one.
     later = dict.fromkeys(['lost', 'trouble', 'signed-out', 'forbidden'], 'running') | {'unknown': 'waiting'}
-    assert {name: bars[name]['state'] for name in PAGE if name in bars} == {
+    assert {name: bars[name]['state'] for name in BAR if name in bars} == {
         example.title: later.get(example.title, example.title) for example in STATES
     }
 

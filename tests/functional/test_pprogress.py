@@ -1,22 +1,17 @@
-"""``pprogress`` in processes of its own, with the ini files, the stores and the terminals that people have."""
+"""``pprogress`` in processes of its own, with real ini files, stores and terminals."""
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
-import select
-import socket
-import struct
 import subprocess
 import sys
-import termios
-import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from pyramid.paster import get_appsettings
+from support.servers import RedisServer, free_port
+from support.terminal import CTRL_C, Terminal
 
 from pyramid_progress import (
     configure,
@@ -25,11 +20,13 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
-from pyramid_progress.regions import store
+from pyramid_progress.model.record import HEARTBEAT
+from pyramid_progress.runtime import current_store
 from pyramid_progress.scripts.listing import listing
 from pyramid_progress.scripts.pprogress import main
 from pyramid_progress.scripts.summary import Summary
-from pyramid_progress.storage.record import BEAT
+
+POLLER = Path(__file__).parents[2] / 'static/poller.js'
 
 PPROGRESS = (sys.executable, '-m', 'pyramid_progress.scripts.pprogress')
 
@@ -55,46 +52,24 @@ STORES = {
 }
 
 
-def wait_until(condition, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, 'it did not happen in time'
-        time.sleep(0.02)
-    return result
-
-
 @pytest.fixture
-def start_redis(program, tmp_path):
-    """Return a function that starts a Redis server on a port, and returns its process."""
-    servers = []
-
-    def start(port):
-        command = [program('redis-server'), '--port', str(port), '--bind', '127.0.0.1', '--save', '']
-        servers.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL))
-
-        def listens():
-            with socket.socket() as probe:
-                return probe.connect_ex(('127.0.0.1', port)) == 0
-
-        wait_until(listens)
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.kill()
-        server.wait()
+def redis(program, tmp_path):
+    """A Redis server."""
+    server = RedisServer(program('redis-server'), tmp_path)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
 def environment(tmp_path):
-    """An environment in which there is the application's module. Nothing calls what is in it."""
+    """An environment with the module of the application, whose functions are not called."""
     tmp_path.joinpath('shop.py').write_text('def main(global_config, **settings):\n    raise SystemExit("called")\n')
     return os.environ | {'PYTHONPATH': str(tmp_path), 'PYTHONIOENCODING': 'utf-8', 'TERM': 'xterm'}
 
 
 @pytest.fixture
 def make_ini(tmp_path, environment, monkeypatch):
-    """Return a function that writes an ini file with such a store, and lets this process use it, as a web server."""
+    """Return a function that writes an ini file with a store of a kind, and configures this process with it."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def make(kind, **values):
@@ -132,23 +107,19 @@ def cells(output):
 
 
 def start(progress_id, *, seconds_ago=0, **values):
-    """Start a task a while ago, and change it."""
+    """Start a task some seconds ago, and change it."""
     fixed = {name: values.pop(name) for name in ('owner', 'label', 'tags') if name in values}
     init_progress_status(progress_id, **{'owner': None, 'label': 'Task', 'tags': None} | fixed)
     started = datetime.now(timezone.utc) - timedelta(seconds=seconds_ago)
-    storage, expire, _ = store()
-    storage.amend({progress_id: {'started': f'"{started.isoformat()}"'}}, expire)
+    storage, expire, _ = current_store()
+    storage.update_active({progress_id: {'started': f'"{started.isoformat()}"'}}, expire)
     if values:
         set_progress_status(progress_id, **values)
 
 
 @pytest.mark.parametrize('kind', ['sqlite', 'ext:redis'])
-def test_sees_the_tasks_of_another_process(kind, make_ini, pprogress, request, free_port):
-    values = {}
-    if kind == 'ext:redis':
-        port = free_port()
-        request.getfixturevalue('start_redis')(port)
-        values['url'] = f'redis://127.0.0.1:{port}/0'
+def test_it_lists_the_tasks_of_another_process(kind, make_ini, pprogress, request):
+    values = {'url': request.getfixturevalue('redis').url} if kind == 'ext:redis' else {}
     path = make_ini(kind, **values)
     start('customers', label='Importing customers', owner='mary', length=1000, current=450, message='Row 450')
     done = pprogress(path)
@@ -161,10 +132,10 @@ def test_sees_the_tasks_of_another_process(kind, make_ini, pprogress, request, f
 
 HOSTILE = '\x1b]0;owned\x07\x1b[31m\x9b2J[bold red]x[/]\n\u202etxet\u2028\ud800'
 HARMLESS = '\ufffd]0;owned\ufffd\ufffd[31m\ufffd2J[bold red]x[/] \ufffdtxet \ufffd'
-PERSIAN = '\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645'  # the joiner in it belongs there
+PERSIAN = '\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645'  # with a joiner that Persian needs
 
 
-def test_columns(ini, pprogress):
+def test_the_columns(ini, pprogress):
     start('b' * 32, seconds_ago=1, label='Bytes', length=2.5e6, current=1234567.5, message='x')
     start('c' * 32, seconds_ago=62, label='Counting', current=12345, message='x')
     start('d' * 32, seconds_ago=3700, label='Nothing to do', length=0, message='x')
@@ -175,7 +146,7 @@ def test_columns(ini, pprogress):
     output = pprogress(ini).stdout
     assert not re.search('[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]', output)
     rows = cells(output)[1:]
-    # The newest first; the ids as far as it takes to tell them apart; no owner.
+    # The newest first; the ids cut to the length at which they differ; no owner.
     assert [row[0] for row in rows] == [*(letter * 9 for letter in 'bcde'), 'import-cu', 'import-co', 'f']
     assert [row[1:4] + row[5:] for row in rows] == [
         ['Bytes', 'running', '49% 1,234,567.5/2,500,000', 'x'],
@@ -190,6 +161,67 @@ def test_columns(ini, pprogress):
     assert re.fullmatch(r'\d+s', ages[0])
     assert re.fullmatch(r'1m\d\ds', ages[1])
     assert ages[2:] == ['1h01m', '2d03h', '11d13h', '23d03h', '34d17h']
+
+
+def test_numbers_and_values_of_any_size(ini, pprogress):
+    start('a' * 8, seconds_ago=1, current=10**400, length=10**401)
+    start('b' * 8, seconds_ago=2, current=-(10**400), length=1e308)
+    start('c' * 8, seconds_ago=3, current=10**15 - 1, length=10**400)
+    start('d' * 8, seconds_ago=4, current=1e308, message=[[[10**400]] * 2], tags={'a': 10**400})
+    start('e' * 8, seconds_ago=5, current=5, length=-1, label='x' * 10**5, message='y' * 10**6)
+    start('f' * 8, seconds_ago=-(10**6), current=0.05, length=-0.0)
+    done = pprogress(ini)
+    assert (done.returncode, done.stderr) == (0, '')
+    rows = {row[0][0]: row for row in cells(done.stdout)[1:]}
+    assert {letter: row[3] for letter, row in rows.items()} == {
+        'a': '100% 1.00e+400/1.00e+401',
+        'b': '0% -1.00e+400/1.00e+308',
+        'c': '0% 999,999,999,999,999/1.00e+400',
+        'd': '1.00e+308',
+        'e': '5/-1',
+        'f': '100% 0.1/-0',
+    }
+    assert (rows['e'][1], rows['f'][4]) == ('x' * 39 + '…', '0s')
+    statuses = json.loads(pprogress(ini, '--json', '--tag', 'a').stdout)
+    assert statuses[0]['message'] == [[[10**400]] * 2]
+
+
+#: Status, current and length, and the percentage that a bar shows, by the server, the widget and this command.
+PERCENTAGES = [
+    ('running', 4, 10, 40),
+    ('running', 999, 1000, 99),
+    ('running', 0, 0, 100),
+    ('running', 0, 10, 0),
+    ('running', None, 10, 0),
+    ('running', 12, 10, 100),
+    ('running', -3, 10, 0),
+    ('running', 2.5, 10.0, 25),
+    ('running', 4, None, None),
+    ('running', None, None, None),
+    ('running', 4, -1, None),
+    ('finished', 4, 10, 100),
+    ('finished', None, None, 100),
+    ('finished', 4, -1, 100),
+    ('my own', 4, 10, 40),
+    ('pending', None, 10, 0),
+]
+
+
+def test_the_percentage_is_the_one_that_the_widget_shows(ini, pprogress, program):
+    for number, (status, current, length, _) in enumerate(PERCENTAGES):
+        start(f'{number:08}', seconds_ago=number, status=status, current=current, length=length)
+    rows = cells(pprogress(ini).stdout)[1:]
+    shown = [re.search(r'(\d+)%', ' '.join(row)) for row in rows]
+    assert [match and int(match[1]) for match in shown] == [expected for *_, expected in PERCENTAGES]
+    script = f"""
+        import {{ percentage }} from {json.dumps(POLLER.as_uri())};
+        const floor = (percent) => (percent === undefined ? null : Math.floor(percent));
+        console.log(JSON.stringify({json.dumps(PERCENTAGES)}.map(
+            ([status, current, length]) => floor(percentage({{ status, current, length }})))));
+    """
+    node = [program('node', 'nodejs'), '--input-type=module', '--eval', script]
+    widget = subprocess.run(node, check=True, capture_output=True, text=True, timeout=60)
+    assert json.loads(widget.stdout) == [expected for *_, expected in PERCENTAGES]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +245,7 @@ def test_columns_are_as_wide_as_a_terminal_shows_them(label, columns):
     assert line.index('owner') - head.index('OWNER') == len(cell) - columns
 
 
-def test_only_looks(ini, pprogress):
+def test_it_does_not_acknowledge_an_end(ini, pprogress):
     start('finished', status='finished', message='Done')
     start('failed', status='failed')
     start('cancelled', status='cancelled')
@@ -224,46 +256,46 @@ def test_only_looks(ini, pprogress):
     assert (done.returncode, done.stdout, done.stderr) == (0, '', 'There are no tasks.\n')
 
 
-def test_json(ini, pprogress):
+def test_json_output(ini, pprogress):
     start('first', seconds_ago=2, owner='mary', label='\x1b[31m報', tags=['import', 'daily'], length=2.5, current=1)
     start('second', seconds_ago=1, tags='import', message={'a': [None]})
-    storage, expire, _ = store()
-    storage.amend({'second': {BEAT: repr(storage.now() - 100)}}, expire)
+    storage, expire, _ = current_store()
+    storage.update_active({'second': {HEARTBEAT: repr(storage.now() - 100)}}, expire)
     statuses = json.loads(pprogress(ini, '--json').stdout)
     assert statuses == [{'id': name} | get_progress_status(name) for name in ('second', 'first')]
     assert statuses[0]['status'] == 'stalled'
     assert json.loads(pprogress(ini, '--json', '--tag', 'daily').stdout) == statuses[1:]
 
 
-def test_a_terminal_without_such_characters(ini, pprogress, environment):
+def test_characters_that_the_terminal_lacks_are_replaced(ini, pprogress, environment):
     start('a', label='Zoë', message='報')
     done = pprogress(ini, env=environment | {'PYTHONIOENCODING': 'ascii'})
     assert (done.returncode, done.stderr) == (0, '')
     assert 'Zo?' in done.stdout
 
 
-def test_a_region_in_memory(make_ini, pprogress):
+def test_a_region_in_memory_gives_a_warning(make_ini, pprogress):
     done = pprogress(make_ini('memory'))
     assert (done.returncode, done.stdout) == (0, '')
     assert '(default, persistent)' in done.stderr
-    assert 'cannot be seen' in done.stderr
+    assert 'tasks of other processes are not shown' in done.stderr
 
 
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
     [
-        (['nosuch.ini'], 'nosuch.ini will not do: .*No such file'),
+        (['nosuch.ini'], 'cannot use nosuch.ini: .*No such file'),
         (['shop.ini#nosuch'], "No section 'nosuch'"),
-        (['shop.ini#wrong'], "progress.timeout = 'soon': this must be a number"),
+        (['shop.ini#wrong'], "progress.timeout = 'soon': must be a number"),
         (['shop.ini#variable'], 'seconds'),
         (['shop.ini#variable', 'seconds=later'], "progress.timeout = 'later'"),
         (['shop.ini', 'seconds'], 'seconds'),
-        (['shop.py'], 'shop.py will not do'),
-        (['logging.ini'], "logging.ini will not do: KeyError.'formatters'"),
+        (['shop.py'], 'cannot use shop.py: '),
+        (['logging.ini'], "cannot use logging.ini: KeyError.'formatters'"),
         (['shop.ini', '--watch'], '--watch needs a terminal'),
     ],
 )
-def test_what_will_not_do(arguments, reason, ini, monkeypatch, capsys):
+def test_an_invalid_argument_or_file_gives_the_reason(arguments, reason, ini, monkeypatch, capsys):
     monkeypatch.chdir(ini.parent)
     ini.with_name('logging.ini').write_text('[loggers]\nkeys = root\n')
     assert main(arguments) == 2
@@ -272,14 +304,14 @@ def test_what_will_not_do(arguments, reason, ini, monkeypatch, capsys):
     assert re.search(reason, errors)
 
 
-def test_a_store_that_does_not_answer(make_ini, pprogress, free_port):
+def test_a_store_that_is_down_gives_an_error(make_ini, pprogress):
     done = pprogress(make_ini('ext:redis', url=f'redis://127.0.0.1:{free_port()}/0'))
     assert (done.returncode, done.stdout) == (1, '')
-    assert 'does not answer' in done.stderr
+    assert done.stderr.startswith('pprogress: cannot read the tasks: ')
     assert 'Traceback' not in done.stderr
 
 
-def test_nobody_reads_on(ini, pprogress):
+def test_a_closed_pipe_is_no_error(ini, pprogress):
     for number in range(20):
         start(f'task {number}', message='x' * 10000)
     reader, writer = os.pipe()
@@ -287,61 +319,6 @@ def test_nobody_reads_on(ini, pprogress):
     done = pprogress(ini, stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, '')
-
-
-class Terminal:
-    """A pseudo-terminal with a program in it."""
-
-    #: Makes the terminal the one that Ctrl-C comes from.
-    CONTROL = """if True:
-        import fcntl, os, sys, termios
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        os.execv(sys.argv[1], sys.argv[1:])
-    """
-
-    def __init__(self, command, env, size=(24, 120)):
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', *size, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, '-c', self.CONTROL, *command],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=env,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.output = ''
-
-    def press(self, keys):
-        os.write(self._master, keys)
-
-    def shows(self, text):
-        """Wait until it prints a text from now on."""
-        since = len(self.output)
-        wait_until(lambda: self._read() and text in self.output[since:], seconds=30)
-
-    def end(self):
-        """Wait until the program ends, and return its exit code."""
-        while self._read():
-            pass
-        return self.process.wait(timeout=15)
-
-    def _read(self):
-        """Read what there is; return False when the program has ended."""
-        if not select.select([self._master], [], [], 0.1)[0]:
-            return True
-        try:
-            self.output += os.read(self._master, 65536).decode(errors='replace')
-        except OSError:  # that is how Linux tells of the end
-            return False
-        return True
-
-    def close(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
-        os.close(self._master)
 
 
 @pytest.fixture
@@ -358,10 +335,7 @@ def watch(environment):
         terminal.close()
 
 
-CTRL_C = b'\x03'
-
-
-def test_watch(ini, watch):
+def test_watch_shows_changes(ini, watch):
     start('a', label='Importing customers', length=100, current=40)
     terminal = watch(ini, size=(24, 250))
     terminal.shows('40% 40/100')
@@ -376,11 +350,11 @@ def test_watch(ini, watch):
     terminal.shows('There are no tasks.')
     terminal.press(CTRL_C)
     assert terminal.end() == 130
-    assert terminal.output.rindex('\x1b[?25h') > terminal.output.rindex('\x1b[?25l')  # the cursor is there again
+    assert terminal.output.rindex('\x1b[?25h') > terminal.output.rindex('\x1b[?25l')  # the cursor is visible again
     assert 'Traceback' not in terminal.output
 
 
-def test_watch_more_than_there_is_room_for(ini, watch):
+def test_watch_cuts_the_list_to_the_height_of_the_terminal(ini, watch):
     for number in range(30):
         start(f'{number}', label=f'Task {number}', seconds_ago=number)
     terminal = watch(ini, size=(10, 80))
@@ -389,17 +363,14 @@ def test_watch_more_than_there_is_room_for(ini, watch):
     assert 'Task 7' not in terminal.output
 
 
-def test_watch_a_store_that_comes_back(make_ini, watch, start_redis, free_port):
-    port = free_port()
-    server = start_redis(port)
-    path = make_ini('ext:redis', url=f'redis://127.0.0.1:{port}/0')
+def test_watch_goes_on_if_the_store_comes_back(make_ini, watch, redis):
+    path = make_ini('ext:redis', url=redis.url)
     start('a', label='Importing customers')
     terminal = watch(path)
     terminal.shows('Importing customers')
-    server.kill()
-    server.wait()
-    terminal.shows('does not answer')
-    start_redis(port)
+    redis.stop()
+    terminal.shows('Cannot read the tasks')
+    redis.start()
     terminal.shows('There are no tasks.')
     terminal.press(CTRL_C)
     assert terminal.end() == 130
@@ -417,7 +388,7 @@ sys.meta_path.insert(0, Finder)
 """
 
 
-def test_without_rich(ini, pprogress, watch):
+def test_without_rich_only_watch_fails(ini, pprogress, watch):
     ini.with_name('sitecustomize.py').write_text(NO_RICH)
     start('a', label='Importing customers')
     assert 'Importing customers' in pprogress(ini).stdout

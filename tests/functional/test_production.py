@@ -1,34 +1,23 @@
-"""The demo as production.ini runs it: `pserve`, a Celery worker, and a Redis server between them."""
+"""The demo as production.ini runs it: `pserve`, a Celery worker and a Redis server."""
 
-import json
 import os
-import re
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
-from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
+from support.servers import RedisServer
+from support.visitor import Visitor
+from support.waiting import wait_until
 
 PRODUCTION_INI = Path(__file__).parents[2] / 'production.ini'
 
 
-def wait_for(condition, seconds=60):
-    """Wait until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, 'it did not happen in time'
-        time.sleep(0.05)
-    return result
-
-
 class Demo(NamedTuple):
-    """All of it."""
+    """The running demo."""
 
     url: str
     folder: Path
@@ -44,14 +33,16 @@ class Demo(NamedTuple):
 
 @pytest.fixture(scope='module')
 def demo(program, free_port, tmp_path_factory):
-    """Return the demo, once all of it runs."""
+    """Start the demo, and return it when all of its processes are ready."""
     pytest.importorskip('celery')
     folder = tmp_path_factory.mktemp('production')
-    web, redis = free_port(), free_port()
+    web = free_port()
     text = PRODUCTION_INI.read_text().replace('localhost:6543', f'127.0.0.1:{web}')
-    (folder / 'production.ini').write_text(text.replace('localhost:6379', f'127.0.0.1:{redis}'))
     demo = Demo(f'http://127.0.0.1:{web}', folder)
     with ExitStack() as stack:
+        redis = RedisServer(program('redis-server'), folder)
+        stack.callback(redis.stop)
+        (folder / 'production.ini').write_text(text.replace('localhost:6379', f'127.0.0.1:{redis.port}'))
         log = stack.enter_context((folder / 'log').open('w'))
 
         def run(*command):
@@ -61,47 +52,14 @@ def demo(program, free_port, tmp_path_factory):
             stack.callback(process.wait, 20)
             stack.callback(process.terminate)
 
-        run(program('redis-server'), '--port', str(redis), '--bind', '127.0.0.1', '--save', '')
         run(
             *(sys.executable, '-m', 'celery', '--app', 'pyramid_progress.demo.worker', 'worker'),
             *('--concurrency', '1', '--loglevel', 'INFO', '--without-gossip', '--without-mingle'),
         )
         run(sys.executable, '-m', 'pyramid.scripts.pserve', 'production.ini')
-        wait_for(lambda: ' ready.' in demo.log and f':{web}' in demo.log)
+        wait_until(lambda: ' ready.' in demo.log and f':{web}' in demo.log, 60)
         yield demo
     assert 'Traceback' not in demo.log
-
-
-class Visitor:
-    """A browser without script."""
-
-    def __init__(self, url):
-        self._url = url
-        self._opener = build_opener(HTTPCookieProcessor())
-
-    def open(self, path, **fields):
-        """Return the final URL and the text; with *fields*, a form is sent."""
-        body = urlencode(fields).encode() if fields else None
-        with self._opener.open(self._url + path, body, timeout=30) as response:
-            return response.url, response.read().decode()
-
-    def post(self, path, **fields):
-        """Send a form of the index, and return the URL that it led to."""
-        token = re.search('name="csrf_token" value="([^"]+)"', self.open('/')[1])[1]
-        return self.open(path, csrf_token=token, **fields)[0]
-
-    def start(self, path, **fields):
-        """Start a job, and return its progress id."""
-        return urlsplit(self.post(path, **fields)).fragment.removeprefix('task-')
-
-    def end_of(self, task_id):
-        """Wait until a task has ended, and return its status."""
-
-        def status():
-            found = json.loads(self.open(f'/progress_status?progress_id={task_id}')[1])
-            return found['status'] in ('finished', 'failed', 'cancelled') and found
-
-        return wait_for(status)
 
 
 def test_census_from_click_to_result(demo):
@@ -130,7 +88,7 @@ def test_cancelled_import_leaves_nothing(demo):
     before = demo.files
     visitor = Visitor(demo.url)
     task_id = visitor.start('/import-sample')
-    wait_for(lambda: (demo.folder / f'var/demo/files/{task_id}.sqlite').exists())
+    wait_until(lambda: (demo.folder / f'var/demo/files/{task_id}.sqlite').exists())
     visitor.post('/progress_cancel', progress_id=task_id)
     assert visitor.end_of(task_id)['status'] == 'cancelled'
     assert demo.files == before

@@ -1,4 +1,4 @@
-"""What a page shows of tasks: macros and methods, in pages as a user would write them."""
+"""Bars on a page: macros and methods, in templates as users write them."""
 
 import json
 from contextlib import suppress
@@ -9,7 +9,7 @@ from babel.messages.mofile import write_mo
 from beaker.cache import cache_regions
 
 from pyramid_progress import get_running_tasks, init_progress_status, set_progress_status, start_task
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store
 
 HOSTILE = '<img src=x onerror=alert(1)>"\'&'
 
@@ -41,12 +41,12 @@ def serve(make_app, tmp_path):
 
 
 def text(element, part):
-    """Return what a part of a bar says."""
+    """Return the text of a part of a bar."""
     return element.select_one(f'.pp-{part}').text
 
 
 def words(page):
-    """Return what a page says to its bars."""
+    """Return the configuration of the script that a page contains."""
     return json.loads(page.select_one('meta[name=pyramid-progress]')['content'])
 
 
@@ -83,14 +83,14 @@ def test_assets_are_served_under_a_path_with_the_version(serve, template):
     assert app.get(words(page)['src'] + '?progress_id=a').json == {'status': 'unknown'}
 
 
-def test_macro_and_method_say_the_same(serve):
+def test_macro_and_method_render_the_same(serve):
     _, show = serve(BY_MACRO + BY_METHOD, 'a')
     init_progress_status('a', None, 'Import', length=3, current=1)
     by_macro, by_method = show().select('pyramid-progress')
     assert str(by_macro) == str(by_method)
 
 
-def test_text_is_text(serve):
+def test_markup_in_texts_is_escaped(serve):
     _, show = serve(BY_MACRO, HOSTILE)
     init_progress_status(HOSTILE, None, HOSTILE)
     set_progress_status(HOSTILE, HOSTILE, HOSTILE)
@@ -123,7 +123,7 @@ STATES = [
     ({'current': 1.5, 'length': 10**400}, 'running', 'Running', '0%', '0'),
     ({'current': 10**400}, 'indeterminate', 'Running, length unknown', 'inf', None),
     ({'status': 'packing', 'current': 1, 'length': 2}, 'running', 'packing', '50%', '50'),
-    ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no sign of life', '50%', '50'),
+    ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no longer responding', '50%', '50'),
     ({'status': 'cancelling'}, 'cancelling', 'Cancelling', '', '0'),
     ({'status': 'finished'}, 'finished', 'Finished', '100%', '100'),
     ({'status': 'failed', 'current': 1, 'length': 3}, 'failed', 'Failed', '33%', '33.3'),
@@ -135,7 +135,7 @@ def test_states_in_words(serve):
     _, show = serve(BY_MACRO, *map(str, range(len(STATES))))
     for i, (status, *_) in enumerate(STATES):
         # Not by the function, which refuses the words that are computed for readers.
-        store().storage.update(
+        current_store().storage.update(
             str(i), {name: json.dumps(value) for name, value in ({'status': 'running'} | status).items()}, 60
         )
     for bar, (_, state, word, amount, value) in zip(show().select('pyramid-progress'), STATES, strict=True):
@@ -144,7 +144,7 @@ def test_states_in_words(serve):
         assert bar.progress['aria-label'] == 'Progress'
 
 
-def test_a_look_does_not_take_the_end(serve):
+def test_rendering_a_bar_acknowledges_nothing(serve):
     _, show = serve(BY_MACRO, 'a')
     init_progress_status('a', None, 'Import')
     set_progress_status('a', 'finished')
@@ -153,9 +153,9 @@ def test_a_look_does_not_take_the_end(serve):
     assert get_running_tasks() == {'a'}
 
 
-def test_what_one_may_not_see_looks_like_nothing(serve, with_policy):
-    app, _ = serve(BY_MACRO, 'hers', 'nobodys', configure=with_policy)
-    init_progress_status('hers', 'mary', 'Import')
+def test_an_invisible_task_looks_like_an_unknown_one(serve, with_policy):
+    app, _ = serve(BY_MACRO, 'owned', 'no-such', configure=with_policy)
+    init_progress_status('owned', 'mary', 'Import')
 
     def shown(user):
         return [
@@ -163,9 +163,9 @@ def test_what_one_may_not_see_looks_like_nothing(serve, with_policy):
             for bar in app.get('/page', headers={'X-User': user}).html.select('pyramid-progress')
         ]
 
-    hers, nobodys = shown('tom')
-    assert hers == nobodys
-    assert shown('mary')[0] != nobodys
+    owned, no_such = shown('tom')
+    assert owned == no_such
+    assert shown('mary')[0] != no_such
 
 
 def test_a_store_that_is_down_does_not_break_the_page(serve, tmp_path):
@@ -181,13 +181,13 @@ def test_a_store_that_is_down_does_not_break_the_page(serve, tmp_path):
 
 def test_a_missing_variable_is_named(serve):
     _, show = serve('<body><tal:block metal:use-macro="request.progress.macros[\'bar\']"/></body>')
-    with pytest.raises(NameError, match="The macro 'bar' of pyramid_progress needs a variable 'progress_id'"):
+    with pytest.raises(NameError, match="the macro 'bar' of pyramid_progress needs a variable 'progress_id'"):
         show()
 
 
 @pytest.mark.parametrize('template', [BY_MACRO, BY_METHOD])
 @pytest.mark.parametrize(('progress_id', 'error'), [(None, TypeError), ('', ValueError)])
-def test_what_cannot_be_an_id_is_the_page_authors_error(serve, template, progress_id, error):
+def test_an_invalid_id_is_an_error_of_the_page(serve, template, progress_id, error):
     _, show = serve(template, progress_id)
     with pytest.raises(error, match='progress_id'):
         show()
@@ -217,7 +217,7 @@ RESULTS = [
 ]
 
 
-def test_a_result_is_a_link_where_that_is_safe(serve):
+def test_a_result_is_a_link_if_its_url_is_safe(serve):
     _, show = serve(BY_MACRO, *map(str, range(len(RESULTS))))
     for i, (result, *_) in enumerate(RESULTS):
         with start_task('Import', progress_id=str(i)) as task:
@@ -227,26 +227,27 @@ def test_a_result_is_a_link_where_that_is_safe(serve):
 
 
 @pytest.mark.parametrize(
-    ('locale', 'word', 'amount', 'refresh', 'left'),
+    ('locale', 'language', 'word', 'amount', 'refresh', 'left'),
     [
-        ('en', 'Running', '42%', 'Refresh', 'About {} left'),
-        ('fr', 'En cours', '42\N{NO-BREAK SPACE}%', 'Actualiser', 'Encore {} environ'),
-        ('de', 'Läuft', '42\N{NO-BREAK SPACE}%', 'Aktualisieren', 'Noch etwa {}'),
-        ('es', 'En curso', '42\N{NO-BREAK SPACE}%', 'Actualizar', 'Tiempo restante: {} aprox.'),
-        ('it', 'Running', '42%', 'Refresh', 'About {} left'),
+        ('en', 'en', 'Running', '42%', 'Refresh', 'About {} left'),
+        ('fr', 'fr', 'En cours', '42\N{NO-BREAK SPACE}%', 'Actualiser', 'Encore {} environ'),
+        ('de', 'de', 'Läuft', '42\N{NO-BREAK SPACE}%', 'Aktualisieren', 'Noch etwa {}'),
+        ('es', 'es', 'En curso', '42\N{NO-BREAK SPACE}%', 'Actualizar', 'Tiempo restante: {} aprox.'),
+        ('it', 'en', 'Running', '42%', 'Refresh', 'About {} left'),
     ],
 )
-def test_words_are_those_of_the_request_s_locale(serve, locale, word, amount, refresh, left):
+def test_words_are_those_of_the_request_s_locale(serve, locale, language, word, amount, refresh, left):
     app, _ = serve(BY_MACRO, 'a')
     init_progress_status('a', None, 'Import', length=100, current=42)
     page = app.get('/page?_LOCALE_=' + locale).html
     bar = page.find('pyramid-progress')
     assert [text(bar, 'state'), text(bar, 'amount'), bar.noscript.text] == [word, amount, refresh]
-    assert [words(page)['lang'], words(page)['words']['running'], words(page)['words']['left']] == [locale, word, left]
+    given = words(page)
+    assert [given['lang'], given['words']['running'], given['words']['left']] == [language, word, left]
 
 
 @pytest.mark.parametrize('locale', ['de', 'it'])
-def test_an_application_s_own_words_come_first(serve, tmp_path, locale):
+def test_an_application_can_replace_the_words(serve, tmp_path, locale):
     directory = tmp_path / 'locale' / locale / 'LC_MESSAGES'
     directory.mkdir(parents=True)
     catalogue = Catalog(locale)
@@ -263,7 +264,7 @@ def test_an_application_s_own_words_come_first(serve, tmp_path, locale):
     assert text(bar, 'state') == 'Ci siamo'
 
 
-def test_what_the_add_on_says_of_an_error_is_in_the_visitor_s_language(serve):
+def test_the_message_of_an_error_is_in_the_language_of_the_request(serve):
     app, _ = serve(BY_MACRO, 'a')
     with suppress(ZeroDivisionError), start_task('Import', progress_id='a'):
         1 / 0  # noqa: B018
@@ -273,7 +274,7 @@ def test_what_the_add_on_says_of_an_error_is_in_the_visitor_s_language(serve):
     assert app.get('/progress_status?progress_id=a').json['message'] == 'An unexpected error ended this task.'
 
 
-def test_a_page_says_how_often_its_bars_may_ask(serve):
+def test_a_page_has_the_poll_intervals(serve):
     _, show = serve(BY_MACRO, 'a')
     assert [words(show())[name] for name in ('min', 'max')] == [0.5, 5]
     _, show = serve(BY_MACRO, 'a', **{'progress.poll_min': '2', 'progress.poll_max': '30'})

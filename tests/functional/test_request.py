@@ -1,8 +1,7 @@
-"""`request.progress`: starting tasks, and asking them to stop."""
+"""`request.progress`, and the view that cancels."""
 
 import gc
 import threading
-import time
 import weakref
 
 import pytest
@@ -12,6 +11,7 @@ from pyramid.response import Response
 from pyramid.scripting import prepare
 from pyramid.session import SignedCookieSessionFactory
 from pyramid.threadlocal import get_current_registry, get_current_request
+from support.waiting import wait_until
 
 from pyramid_progress import (
     ProgressError,
@@ -23,7 +23,7 @@ from pyramid_progress import (
 )
 
 JSON = {'Accept': 'application/json'}
-#: Bodies, with their types, that nobody can read.
+#: Bodies with their content types that cannot be parsed.
 UNREADABLE = [
     (b'progress_id=a', 'application/x-www-form-urlencoded; charset=nonsense'),
     (b'junk', 'multipart/form-data'),
@@ -31,14 +31,6 @@ UNREADABLE = [
     (b'{', 'application/json'),
 ]
 SAME_ORIGIN = {'Sec-Fetch-Site': 'same-origin'}
-
-
-def wait_for(condition, seconds=5):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, 'it did not happen in time'
-        time.sleep(0.01)
-    return result
 
 
 @pytest.fixture
@@ -57,8 +49,8 @@ def app_with(make_app, with_policy):
     return make
 
 
-class TestOneOfARequest:
-    """However the request was made, it is made once, at first use."""
+class TestOnePerRequest:
+    """It is created at its first use, whatever made the request."""
 
     def test_in_a_view(self, app_with):
         def view(request):
@@ -74,8 +66,8 @@ class TestOneOfARequest:
         assert request.progress is request.progress
         assert request.progress.request is request
 
-    def test_a_request_that_does_not_use_it_goes_with_its_last_user(self, app_with):
-        """What it brought along, an upload perhaps, does not stay until somebody collects garbage."""
+    def test_a_request_that_does_not_use_it_is_freed_at_once(self, app_with):
+        """Its body, which may be an upload, is not kept until the next garbage collection."""
         requests = []
 
         def view(request):
@@ -107,7 +99,7 @@ class TestStart:
         assert app_with(self.view).post('/work', {'progress_id': 'mine'}).json['id'] == 'mine'
 
     @pytest.mark.parametrize('progress_id', ['', 'x' * 256, 'a\nb', 'of-john'])
-    def test_an_id_that_cannot_be_had_is_replaced(self, app_with, progress_id):
+    def test_an_invalid_or_foreign_id_is_replaced(self, app_with, progress_id):
         app = app_with(self.view)
         init_progress_status('of-john', 'john', 'Export')
         answer = app.post('/work', {'progress_id': progress_id}, headers={'X-User': 'mary'})
@@ -130,15 +122,16 @@ class TestStart:
         assert first.id == 'mine'
         assert app.post('/work', {'progress_id': 'mine'}).json['id'] == 'mine'
 
-    def test_the_answer_to_a_form_tells_of_the_end(self, app_with):
+    def test_the_answer_to_a_form_acknowledges_the_end(self, app_with):
         app = app_with(self.view)
         app.post('/work', {'progress_id': 'mine'})
         assert get_running_tasks() == set()
-        assert app.get('/progress_status?progress_id=mine').json['status'] == 'finished', 'to other tabs, for a minute'
+        status = app.get('/progress_status?progress_id=mine').json['status']
+        assert status == 'finished', 'other tabs see it while it lingers'
         other = app.post('/work').json['id']
-        assert get_running_tasks() == {other}, 'nobody heard of the end of this one'
+        assert get_running_tasks() == {other}, 'this end was not acknowledged'
 
-    def test_the_answer_to_a_form_that_leaves_its_work_running_does_not(self, app_with):
+    def test_the_answer_to_a_form_acknowledges_nothing_if_the_work_goes_on(self, app_with):
         tasks = []
 
         def view(request):
@@ -159,7 +152,7 @@ class TestStart:
         answer = app_with(self.view).post('/work', body, headers={'Content-Type': kind})
         assert len(answer.json['id']) == 32
 
-    def test_an_upload_is_no_id(self, app_with):
+    def test_an_upload_is_not_an_id(self, app_with):
         answer = app_with(self.view).post('/work', upload_files=[('progress_id', 'a.txt', b'x')])
         assert len(answer.json['id']) == 32
 
@@ -193,7 +186,7 @@ class TestSubmit:
         app, submit = self.submit(app_with, work, user='mary')
         progress_id = submit()
         assert len(progress_id) == 32
-        status = wait_for(lambda: (s := get_progress_status(progress_id))['status'] == 'finished' and s)
+        status = wait_until(lambda: (s := get_progress_status(progress_id))['status'] == 'finished' and s)
         assert (status['owner'], status['message']) == ('mary', 'Done')
         assert seen['argument'] == 'argument'
         assert seen['registry'] is app.app.registry
@@ -207,17 +200,17 @@ class TestSubmit:
         _, submit = self.submit(app_with, work, **{'progress.threads': '1'})
         for _ in range(3):
             progress_id = submit()
-            wait_for(lambda: get_progress_status(progress_id)['status'] == 'failed')  # noqa: B023
+            wait_until(lambda: get_progress_status(progress_id)['status'] == 'failed')  # noqa: B023
             assert get_progress_status(progress_id)['message'] == 'No good'
 
-    def test_a_full_pool_gives_pending(self, app_with):
+    def test_a_task_is_pending_while_all_threads_are_busy(self, app_with):
         go_on = threading.Event()
         _, submit = self.submit(app_with, lambda task, argument: go_on.wait(5), **{'progress.threads': '2'})
         ids = [submit() for _ in range(3)]
-        wait_for(lambda: [get_progress_status(i)['status'] for i in ids] == ['running', 'running', 'pending'])
+        wait_until(lambda: [get_progress_status(i)['status'] for i in ids] == ['running', 'running', 'pending'])
         assert get_running_tasks() == set(ids)
         go_on.set()
-        wait_for(lambda: get_progress_status(ids[2])['status'] in ('finished', 'unknown'))
+        wait_until(lambda: get_progress_status(ids[2])['status'] in ('finished', 'unknown'))
 
     def test_a_pending_task_that_is_cancelled_never_runs(self, app_with):
         go_on = threading.Event()
@@ -230,9 +223,9 @@ class TestSubmit:
         app, submit = self.submit(app_with, work, **{'progress.threads': '1'})
         first, second, third = submit(), submit(), submit()
         app.post('/progress_cancel', {'progress_id': second}, headers=JSON | SAME_ORIGIN)
-        wait_for(lambda: get_progress_status(second)['status'] == 'cancelled')
+        wait_until(lambda: get_progress_status(second)['status'] == 'cancelled')
         go_on.set()
-        wait_for(lambda: third in ran)
+        wait_until(lambda: third in ran)
         assert ran == [first, third]
 
 
@@ -265,19 +258,19 @@ class TestCancel:
         assert 'cancellable' not in answer.json
         assert self.cancel(app, running.id).json['status'] == 'cancelling'
         with pytest.raises(TaskCancelled):
-            wait_for(running.advance)
+            wait_until(running.advance)
 
-    def test_a_form_goes_back_to_its_page(self, make_app, task):
+    def test_a_form_is_redirected_to_its_page(self, make_app, task):
         headers = SAME_ORIGIN | {'Accept': 'text/html', 'Referer': 'http://localhost/imports?page=2'}
         answer = self.cancel(make_app(), task().id, headers, status=303)
         assert answer.location == 'http://localhost/imports?page=2'
 
     @pytest.mark.parametrize('referer', ['http://evil.example/', 'http://localhost.evil.example/', 'javascript:1'])
-    def test_a_form_never_goes_elsewhere(self, make_app, task, referer):
+    def test_a_form_is_never_redirected_to_another_site(self, make_app, task, referer):
         headers = SAME_ORIGIN | {'Accept': 'text/html', 'Referer': referer}
         assert self.cancel(make_app(), task().id, headers, status=303).location == 'http://localhost/'
 
-    def test_what_cannot_be_cancelled_is_409(self, make_app, task):
+    def test_a_task_that_cannot_be_cancelled_is_409(self, make_app, task):
         app = make_app()
         init_progress_status('plain', None, 'Import')
         ended = task()
@@ -286,8 +279,8 @@ class TestCancel:
             answer = self.cancel(app, progress_id, status=409)
             assert 'cannot be cancelled' in answer.json['message']
 
-    def test_what_does_not_exist_is_404(self, make_app):
-        assert 'no such task' in self.cancel(make_app(), 'nobody', status=404).json['message']
+    def test_an_unknown_id_is_404(self, make_app):
+        assert 'no such task' in self.cancel(make_app(), 'no-such', status=404).json['message']
 
     @pytest.mark.parametrize('progress_id', ['', 'x' * 256, 'a\x00'])
     def test_a_bad_id_is_400(self, make_app, progress_id):
@@ -300,14 +293,14 @@ class TestCancel:
     def test_a_get_changes_nothing(self, make_app, task):
         make_app().get('/progress_cancel?progress_id=' + task().id, status=404)
 
-    def test_without_a_policy_nobody_is_an_operator(self, make_app, task):
+    def test_without_a_policy_no_user_is_an_operator(self, make_app, task):
         app = make_app(**{'progress.operator_permission': 'operate', 'progress.access': 'owner'})
         owned = task(owner='mary')
         assert app.get('/progress_status?progress_id=' + owned.id).json == {'status': 'unknown'}
         self.cancel(app, owned.id, status=404)
         assert app.get('/progress_tasks', headers=JSON).json['total'] == 0
 
-    def test_only_the_owner_and_an_operator_may(self, make_app, with_policy, task):
+    def test_only_the_owner_and_an_operator_may_cancel(self, make_app, with_policy, task):
         app = make_app(with_policy, **{'progress.access': 'id', 'progress.operator_permission': 'operate'})
         owned = task(owner='mary')
         look = '/progress_status?progress_id=' + owned.id
@@ -317,7 +310,7 @@ class TestCancel:
         self.cancel(app, owned.id, SAME_ORIGIN, status=409)
         self.cancel(app, owned.id, SAME_ORIGIN | {'X-User': 'john', 'X-Permissions': 'operate'})
 
-    def test_what_one_may_not_see_does_not_exist(self, make_app, with_policy, task):
+    def test_an_invisible_task_is_404(self, make_app, with_policy, task):
         app = make_app(with_policy)
         self.cancel(app, task(owner='mary').id, SAME_ORIGIN | {'X-User': 'john'}, status=404)
 
@@ -337,7 +330,7 @@ class TestCancel:
             ({'X-Nothing': 'said'}, 403),
         ],
     )
-    def test_without_tokens_the_browsers_word_stands_in(self, make_app, task, headers, status):
+    def test_without_tokens_the_origin_is_checked(self, make_app, task, headers, status):
         answer = self.cancel(make_app(), task().id, headers, status=status)
         if status == 403:
             assert 'not made by a page of this site' in answer.json['message']
@@ -350,7 +343,7 @@ class TestCancel:
         ],
         ids=['session', 'cookie'],
     )
-    def test_where_there_are_tokens_one_is_needed(self, make_app, task, configure):
+    def test_a_token_is_required_if_the_application_has_tokens(self, make_app, task, configure):
         def with_token_page(config):
             configure(config)
             config.set_default_csrf_options(require_csrf=True, token='t', header='X-T')

@@ -1,11 +1,11 @@
-"""The page of tasks, and its JSON."""
+"""The task list: its page, and its JSON."""
 
 import re
 
 import pytest
 
 from pyramid_progress import StorageError, get_running_tasks, init_progress_status, set_progress_status, start_task
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store
 
 JSON = {'Accept': 'application/json'}
 
@@ -32,10 +32,10 @@ def some():
     for number in range(60):
         init_progress_status(f'm{number:02}', 'mary', f'Import {number}', tags=['even' if number % 2 == 0 else 'odd'])
     init_progress_status('j', 'john', '<b>Export</b>', tags='x')
-    init_progress_status('nobody', None, 'Report')
+    init_progress_status('ownerless', None, 'Report')
 
 
-def test_ones_own_newest_first(tasks, some):
+def test_own_tasks_newest_first(tasks, some):
     answer = tasks()
     assert answer.headers['Cache-Control'] == 'no-store'
     assert answer.json['total'] == 60
@@ -65,11 +65,11 @@ def test_who_may_list(tasks, some):
     assert tasks(user=None).json['total'] == 0
     everything = tasks(user='john', operator=True).json
     assert everything['total'] == 62
-    assert everything['tasks']['nobody']['owner'] is None
+    assert everything['tasks']['ownerless']['owner'] is None
     assert everything['tasks']['j']['owner'] == 'john'
 
 
-def test_where_to_know_an_id_is_a_right_there_is_no_list(make_app, with_policy):
+def test_under_the_access_rule_id_there_is_no_list(make_app, with_policy):
     app = make_app(with_policy, **{'progress.access': 'id'})
     init_progress_status('a', 'mary', 'Import')
     assert app.get('/progress_tasks', headers=JSON | {'X-User': 'mary'}).json['total'] == 0
@@ -89,13 +89,13 @@ def test_the_page(tasks, some):
     assert page.html.find('a', rel='prev')['href'].endswith('page=1')
 
 
-def test_text_is_text(tasks, some):
+def test_markup_in_texts_is_escaped(tasks, some):
     page = tasks('?status="><script>alert(1)</script>', accept='text/html', user='john')
     assert '<script>alert' not in page.text
     assert '<b>Export' not in tasks(accept='text/html', user='john').text
 
 
-def test_it_only_looks(tasks):
+def test_the_list_acknowledges_nothing(tasks):
     init_progress_status('a', 'mary', 'Import')
     set_progress_status('a', 'finished')
     assert 'Finished' in tasks(accept='text/html').text
@@ -103,7 +103,7 @@ def test_it_only_looks(tasks):
     assert get_running_tasks() == {'a'}
 
 
-def test_an_operator_does_not_take_an_end_away(make_app, with_policy):
+def test_an_operator_does_not_acknowledge_ends_of_others(make_app, with_policy):
     app = make_app(with_policy, **{'progress.operator_permission': 'operate'})
     init_progress_status('a', 'mary', 'Import')
     set_progress_status('a', 'finished')
@@ -119,7 +119,7 @@ def test_a_store_that_is_down(tasks, monkeypatch, accept, status):
     def fail():
         raise StorageError('down')
 
-    monkeypatch.setattr(store().storage, 'tasks', fail)
+    monkeypatch.setattr(current_store().storage, 'running_ids', fail)
     answer = tasks(accept=accept, status=status)
     if status == 200:
         assert 'Connection trouble' in answer.text

@@ -1,11 +1,11 @@
-"""The panel of the debug toolbar, in a toolbar."""
+"""The panel in the debug toolbar."""
 
 import re
 
 import pytest
 
 from pyramid_progress import StorageError, get_running_tasks, init_progress_status, set_progress_status
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::ResourceWarning')
 
@@ -36,7 +36,7 @@ def panel(make_app):
     return open_panel
 
 
-def test_it_shows_tasks_and_regions(panel):
+def test_the_panel_shows_tasks_and_regions(panel):
     init_progress_status('a', 'mary', '<b>Import</b>', length=10, current=3)
     set_progress_status('a', 'finished', message='Done')
     text = panel()
@@ -44,12 +44,12 @@ def test_it_shows_tasks_and_regions(panel):
     assert '<b>Import' not in text
     for word in ('mary', 'Done', 'MemoryStorage', 'persistent', 'memory'):
         assert word in text
-    assert get_running_tasks() == {'a'}  # it only looks
+    assert get_running_tasks() == {'a'}  # the end is not acknowledged
 
 
-def test_a_store_that_is_down(panel, monkeypatch):
+def test_a_store_that_is_down_gives_an_error_in_the_panel(panel, monkeypatch):
     def fail():
-        raise StorageError('Nobody is there')
+        raise StorageError('No answer')
 
-    monkeypatch.setattr(store().storage, 'tasks', fail)
-    assert 'Nobody is there' in panel()
+    monkeypatch.setattr(current_store().storage, 'running_ids', fail)
+    assert 'No answer' in panel()

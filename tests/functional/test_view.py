@@ -1,4 +1,4 @@
-"""The JSON view, as a browser meets it."""
+"""The JSON view of statuses, over HTTP."""
 
 import json
 from urllib.parse import quote
@@ -43,10 +43,10 @@ def test_several_ids_give_statuses_by_id(make_app):
     app = make_app()
     set_progress_status('a', current=1)
     set_progress_status('ü&=', current=2)
-    answer = ask(app, 'a', 'ü&=', 'nobody').json
+    answer = ask(app, 'a', 'ü&=', 'no-such').json
     assert answer['a']['current'] == 1
     assert answer['ü&=']['current'] == 2
-    assert answer['nobody'] == {'status': 'unknown'}
+    assert answer['no-such'] == {'status': 'unknown'}
 
 
 def test_the_same_id_twice_is_several_times(make_app):
@@ -74,7 +74,7 @@ def test_fifty_ids_are_answered(make_app):
     ],
 )
 @pytest.mark.parametrize('accept', ['application/json', 'text/html', '*/*', ''])
-def test_bad_input_gets_a_sentence(make_app, query, sentence, accept):
+def test_invalid_input_is_400_with_a_reason(make_app, query, sentence, accept):
     app = make_app()
     init_progress_status('a', None, 'Import')
     set_progress_status('a', 'finished')
@@ -84,22 +84,22 @@ def test_bad_input_gets_a_sentence(make_app, query, sentence, accept):
     if accept == 'application/json':
         assert answer.content_type == 'application/json'
         assert sentence in json.loads(answer.body)['message']
-    # Nothing was taken, and nothing was made.
+    # No end was acknowledged, and no record was made.
     assert get_running_tasks() == {'a'}
 
 
-def test_the_view_takes_the_end_and_browsers_still_see_it(make_app):
+def test_the_view_acknowledges_the_end_and_still_shows_it(make_app):
     app = make_app()
     init_progress_status('a', None, 'Import')
     set_progress_status('a', 'finished', message='Done')
     assert ask(app, 'a').json['status'] == 'finished'
     assert get_running_tasks() == set()
     assert get_progress_status('a') == {'status': 'unknown'}
-    # A lost answer, or a second tab:
+    # The answer was lost, or a second tab asks:
     assert ask(app, 'a').json['message'] == 'Done'
 
 
-def test_without_linger_nobody_sees_it_again(make_app):
+def test_without_linger_an_acknowledged_task_is_unknown(make_app):
     app = make_app(**{'progress.linger': '0'})
     init_progress_status('a', None, 'Import')
     set_progress_status('a', 'finished')
@@ -112,7 +112,7 @@ def test_only_a_get_is_answered(make_app, method):
     getattr(make_app(), method)('/progress_status?progress_id=a', status=404)
 
 
-def test_a_head_tells_nobody_of_the_end(make_app):
+def test_a_head_request_acknowledges_nothing(make_app):
     app = make_app()
     init_progress_status('a', None, 'Import')
     set_progress_status('a', 'finished')
@@ -134,12 +134,12 @@ class TestAccess:
         headers = JSON | ({'X-User': user} if user else {})
         return ask(app, progress_id, headers=headers).json['status'] != 'unknown'
 
-    def test_auto_without_a_policy_shows_all_to_whoever_knows_the_id(self, make_app):
+    def test_auto_without_a_policy_shows_all_tasks(self, make_app):
         app = make_app()
         init_progress_status('a', 'mary', 'Import')
         assert self.sees(app, 'a')
 
-    def test_auto_with_a_policy_shows_it_to_its_owner(self, make_app, with_policy):
+    def test_auto_with_a_policy_shows_a_task_to_its_owner(self, make_app, with_policy):
         app = make_app(with_policy)
         init_progress_status('a', 'mary', 'Import')
         init_progress_status('b', None, 'Import')
@@ -165,7 +165,7 @@ class TestAccess:
         assert not self.sees(app, 'b', 'mary')
         assert not self.sees(app, 'b')
 
-    def test_a_rule_of_ones_own(self, make_app):
+    def test_a_callable(self, make_app):
         def rule(request, progress_id, status):
             status['label'] = 'changed'
             return progress_id == 'a' and status['owner'] == 'mary'
@@ -176,7 +176,7 @@ class TestAccess:
         assert ask(app, 'a').json['label'] == 'Import'
         assert not self.sees(app, 'b')
 
-    def test_what_one_may_not_see_is_not_taken(self, make_app, with_policy):
+    def test_an_invisible_end_is_not_acknowledged(self, make_app, with_policy):
         app = make_app(with_policy)
         init_progress_status('a', 'mary', 'Import')
         set_progress_status('a', 'finished')
@@ -190,7 +190,7 @@ class TestAccess:
         ask(app, 'a', status=403)
         assert ask(app, 'a', headers=JSON | {'X-Permissions': 'watch'}).json['current'] == 1
 
-    def test_the_default_permission_of_the_application_is_not_asked_for(self, make_app, with_policy):
+    def test_the_default_permission_of_the_application_is_not_required(self, make_app, with_policy):
         def configure(config):
             with_policy(config)
             config.set_default_permission('edit')
@@ -228,7 +228,7 @@ def test_a_store_that_is_down_is_503(make_app, tmp_path):
     assert 'cannot be read at the moment' in answer.json['message']
 
 
-def test_static_files_lie_under_the_version(make_app):
+def test_static_files_are_served_under_the_version(make_app):
     from importlib.metadata import version
 
     app = make_app()

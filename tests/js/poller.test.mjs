@@ -1,4 +1,4 @@
-/** When the poller asks, what it asks for, and what it does about answers that are none. */
+/** When the poller sends requests, what it asks for, and how it reacts to errors. */
 
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
@@ -12,20 +12,20 @@ const ids = (count, id = (i) => `task-${i}`) => Array.from({ length: count }, (_
 const RUNNING = { status: 'running', current: 1, length: 10 };
 const json = (value, init) => () => Response.json(value, init);
 
-/** A server with one task, at an even pace; a worker tells it of its position five times a second. */
+/** A server with one task at a constant rate, whose worker publishes its position five times a second. */
 function evenTask(duration, { start = 0, length = 10_000 } = {}) {
   const done = (now) => Math.min(Math.max((now - start) / duration, 0), 1);
   const answer = (asked, now) => {
-    const told = Math.floor(done(Math.floor(now / 200) * 200) * length);
+    const published = Math.floor(done(Math.floor(now / 200) * 200) * length);
     const finished = now - start >= duration;
-    return all(asked, { status: finished ? 'finished' : 'running', current: finished ? length : told, length });
+    return all(asked, { status: finished ? 'finished' : 'running', current: finished ? length : published, length });
   };
   return { answer, done };
 }
 
 // What it asks for
 
-test('what is unknown is asked for at once, what the server rendered a little later', async () => {
+test('an unknown task is polled at once, one that the server rendered a little later', async () => {
   const stage = new Stage();
   stage.watch('known', { status: RUNNING });
   await stage.clock.advance(200);
@@ -35,7 +35,7 @@ test('what is unknown is asked for at once, what the server rendered a little la
   assert.deepEqual(stage.requests[0].ids, ['known', 'fresh']);
 });
 
-test('one id gets its status, several get theirs, two bars of a task share one', async () => {
+test('one id, several ids, and two bars of one task get their statuses', async () => {
   const stage = new Stage((asked) => all(asked, { status: 'finished', message: asked.length }));
   const one = stage.watch('a');
   await stage.clock.advance(100);
@@ -64,16 +64,31 @@ for (const [count, id, requests] of [
   });
 }
 
-test('a status URL may have a query of its own', async () => {
+test('a status URL may have a query', async () => {
   const stage = new Stage(undefined, 'http://localhost/status?tenant=1');
   stage.watch('a b&c');
   await stage.clock.advance(0);
   assert.equal(stage.requests[0].url, 'http://localhost/status?tenant=1&progress_id=a%20b%26c');
 });
 
-// When it asks
+test('a poll is sent while a navigation is pending and is never cached', async () => {
+  const stage = new Stage();
+  stage.watch('a');
+  await stage.clock.advance(0);
+  const { cache, keepalive, redirect } = stage.requests[0].options;
+  assert.deepEqual({ cache, keepalive, redirect }, { cache: 'no-store', keepalive: true, redirect: 'manual' });
+});
 
-test('a minute is followed within 40 requests, 2 s behind at most, and its end within half a second', async () => {
+// When it sends requests
+
+test('a delay postpones the first poll of a task that is not known', async () => {
+  const stage = new Stage((asked) => all(asked, RUNNING));
+  stage.watch('a', { delay: 250 });
+  await stage.clock.advance(10_000);
+  assert.equal(stage.requests[0].at, 250);
+});
+
+test('a task of one minute takes at most 40 requests, is at most 2 s behind, and its end shows within half a second', async () => {
   const ends = [];
   for (let run = 0; run < 9; run += 1) {
     const task = evenTask(60_000, { start: -run * 37 });
@@ -94,7 +109,7 @@ test('a minute is followed within 40 requests, 2 s behind at most, and its end w
   assert.ok(median <= 500, `the end showed after ${median} ms`);
 });
 
-test('a task in few steps is no worse: its end shows within half a second', async () => {
+test('the end of a task with few steps shows within half a second', async () => {
   const stage = new Stage(evenTask(40_000, { length: 20 }).answer);
   const watch = stage.watch('a');
   await stage.clock.advance(45_000);
@@ -103,7 +118,7 @@ test('a task in few steps is no worse: its end shows within half a second', asyn
   assert.ok(end - 40_000 <= 500 && stage.requests.length <= 45, `${end} ms, ${stage.requests.length} requests`);
 });
 
-test('where nothing can be expected the interval rises slowly to 2 s', async () => {
+test('without a rate the interval rises slowly to 2 s', async () => {
   const stage = new Stage((asked) => all(asked, { status: 'running', current: 7 }));
   stage.watch('a');
   await stage.clock.advance(60_000);
@@ -112,14 +127,14 @@ test('where nothing can be expected the interval rises slowly to 2 s', async () 
   assert.ok(stage.gaps.at(-1) > 1900 && stage.gaps.at(-1) < 2100, `${stage.gaps.at(-1)}`);
 });
 
-test('a length that is none is nothing to expect anything from', async () => {
+test('an invalid length gives no expected end', async () => {
   const stage = new Stage((asked, now) => all(asked, { status: 'running', current: now, length: -1 }));
   stage.watch('a');
   await stage.clock.advance(60_000);
   assert.ok(stage.gaps.at(-1) > 1900 && stage.gaps.at(-1) < 2100, `${stage.gaps.at(-1)}`);
 });
 
-test('a task that starts late is followed closely at first', async () => {
+test('a task that starts late is polled often at first', async () => {
   const stage = new Stage((asked, now) => all(asked, now < 60_000 ? { status: 'pending' } : RUNNING));
   const watch = stage.watch('a');
   while (watch.state !== 'running') await stage.clock.advance(50);
@@ -128,15 +143,18 @@ test('a task that starts late is followed closely at first', async () => {
   assert.ok(stage.gaps.at(-1) < 700, `${stage.gaps.at(-1)}`);
 });
 
-test('a first guess of a long way does not make the next poll late', async () => {
+test('a first estimate of a long duration does not make the next poll late', async () => {
   const stage = new Stage((asked, now) => all(asked, { status: 'running', current: 1 + (now > 400), length: 10_000 }));
   stage.watch('a');
   await stage.clock.advance(10_000);
   const { gaps } = stage;
-  assert.ok(gaps.every((gap, i) => i === 0 || gap <= gaps[i - 1] * 1.6), `${gaps}`);
+  assert.ok(
+    gaps.every((gap, i) => i === 0 || gap <= gaps[i - 1] * 1.6),
+    `${gaps}`,
+  );
 });
 
-test('an end that does not come is looked for less and less', async () => {
+test('an overdue end is polled for less and less often', async () => {
   const task = evenTask(30_000);
   const stage = new Stage((asked, now) => task.answer(asked, Math.min(now, 29_900)));
   stage.watch('a');
@@ -164,9 +182,7 @@ for (const [what, duration, options, least, most] of [
 test('a hundred bars make at most twice the requests of two', async () => {
   const count = async (bars) => {
     const tasks = new Map(ids(bars).map((id, i) => [id, evenTask(30_000 + (30_000 * i) / (bars - 1))]));
-    const stage = new Stage((asked, now) =>
-      Object.assign({}, ...asked.map((id) => tasks.get(id).answer([id], now))),
-    );
+    const stage = new Stage((asked, now) => Object.assign({}, ...asked.map((id) => tasks.get(id).answer([id], now))));
     stage.random = random;
     const watches = ids(bars).map((id) => stage.watch(id));
     await stage.clock.advance(70_000);
@@ -177,7 +193,7 @@ test('a hundred bars make at most twice the requests of two', async () => {
   assert.ok(many <= 2 * few, `${many} requests against ${few}`);
 });
 
-test('pages do not march in step', async () => {
+test('pages do not poll at the same moments', async () => {
   const times = [];
   for (const random of [0, 0.5, 0.999]) {
     const stage = new Stage((asked) => all(asked, RUNNING));
@@ -189,7 +205,7 @@ test('pages do not march in step', async () => {
   for (const which of [0, 1]) assert.equal(new Set(times.map((pair) => pair[which])).size, 3);
 });
 
-test('a hidden page asks nothing, and at once when it comes back', async () => {
+test('a hidden page does not poll, and polls at once when it is visible again', async () => {
   const stage = new Stage((asked) => all(asked, RUNNING));
   stage.watch('a');
   await stage.clock.advance(5000);
@@ -204,7 +220,7 @@ test('a hidden page asks nothing, and at once when it comes back', async () => {
   assert.equal(stage.requests.length, before + 1);
 });
 
-test('a page that is hidden from the start asks when it is first seen', async () => {
+test('a page that is hidden from the start polls when it becomes visible', async () => {
   const stage = new Stage((asked) => all(asked, { status: 'finished' }));
   stage.page.hidden = true;
   const watch = stage.watch('a');
@@ -216,7 +232,7 @@ test('a page that is hidden from the start asks when it is first seen', async ()
 });
 
 for (const end of ['finished', 'failed', 'cancelled']) {
-  test(`after ${end} nothing is asked, and nothing is left behind`, async () => {
+  test(`after ${end} there are no more requests, timers or listeners`, async () => {
     const stage = new Stage((asked, now) => all(asked, now < 3000 ? RUNNING : { ...RUNNING, status: end }));
     const watch = stage.watch('a');
     await stage.clock.advance(10_000);
@@ -229,8 +245,12 @@ for (const end of ['finished', 'failed', 'cancelled']) {
   });
 }
 
-test('one bar that has ended is not asked for with the others', async () => {
-  const stage = new Stage((asked) => ({ a: { status: 'finished' }, b: RUNNING, ...(asked.length < 2 && { b: RUNNING }) }));
+test('a task that has ended is not asked for with the others', async () => {
+  const stage = new Stage((asked) => ({
+    a: { status: 'finished' },
+    b: RUNNING,
+    ...(asked.length < 2 && { b: RUNNING }),
+  }));
   stage.watch('a');
   stage.watch('b');
   await stage.clock.advance(3000);
@@ -238,7 +258,7 @@ test('one bar that has ended is not asked for with the others', async () => {
   assert.deepEqual(stage.requests.at(-1).ids, ['b']);
 });
 
-test('a slow server is left alone for a while between two polls', async () => {
+test('a slow server gets a pause between two polls', async () => {
   const stage = new Stage((asked) => all(asked, RUNNING));
   stage.latency = 3000;
   stage.watch('a');
@@ -246,12 +266,12 @@ test('a slow server is left alone for a while between two polls', async () => {
   assert.ok(Math.min(...stage.gaps) >= 3500, `${Math.min(...stage.gaps)}`);
   stage.latency = 1000;
   await stage.clock.advance(20_000);
-  assert.ok(Math.abs(stage.gaps.at(-1) - 2000) < 100, `from poll to poll, not in between: ${stage.gaps.at(-1)}`);
+  assert.ok(Math.abs(stage.gaps.at(-1) - 2000) < 100, `the interval is from poll to poll: ${stage.gaps.at(-1)}`);
 });
 
 // Bars come and go
 
-test('a bar that leaves takes the request under way along, and its watch goes on where it was', async () => {
+test('removing the last watch aborts its request, and the watch continues when it is added again', async () => {
   const stage = new Stage((asked) => all(asked, RUNNING));
   const watch = stage.watch('a');
   await stage.clock.advance(1000);
@@ -264,30 +284,36 @@ test('a bar that leaves takes the request under way along, and its watch goes on
   assert.deepEqual([stage.requests.length, stage.clock.pending, stage.page.listeners], [length, 0, 0]);
   stage.poller.add(watch);
   await stage.clock.advance(1000);
-  // Gone and back in the middle of a request: what becomes of that one is nobody's business.
+  // The watch is removed and added again during a request, whose answer is then ignored.
   stage.poller.remove(watch);
   stage.answer = (asked) => all(asked, { status: 'finished' });
   stage.latency = 20;
   stage.poller.add(watch);
   await stage.clock.advance(1000);
-  assert.deepEqual(watch.log.map(([, state]) => state), ['running', 'finished']);
+  assert.deepEqual(
+    watch.log.map(([, state]) => state),
+    ['running', 'finished'],
+  );
   assert.equal(stage.clock.pending, 0);
 });
 
-test('a bar that comes during a request is asked for with the next one, soon', async () => {
+test('a watch that is added during a request is asked for with the next one', async () => {
   const stage = new Stage((asked) => all(asked, RUNNING));
   stage.latency = 800;
   stage.watch('a');
   await stage.clock.advance(100);
   stage.watch('b');
   await stage.clock.advance(1000);
-  assert.deepEqual(stage.requests.map(({ at, ids: asked }) => [at, asked]), [
-    [0, ['a']],
-    [800, ['a', 'b']],
-  ]);
+  assert.deepEqual(
+    stage.requests.map(({ at, ids: asked }) => [at, asked]),
+    [
+      [0, ['a']],
+      [800, ['a', 'b']],
+    ],
+  );
 });
 
-test('bars that come and go at a quick rate do not make more polls', async () => {
+test('adding and removing watches quickly does not cause more polls', async () => {
   const stage = new Stage();
   for (let i = 0; i < 100; i += 1) {
     const watch = stage.watch('a');
@@ -299,7 +325,97 @@ test('bars that come and go at a quick rate do not make more polls', async () =>
   assert.ok(stage.requests.length <= 11, `${stage.requests.length}`);
 });
 
-// Answers that are none
+test('a watch that is no longer attached is dropped before the next poll', async () => {
+  const stage = new Stage((asked) => all(asked, RUNNING));
+  let isAttached = true;
+  stage.watch('a', { isAttached: () => isAttached });
+  await stage.clock.advance(5000);
+  isAttached = false;
+  const { length } = stage.requests;
+  assert.ok(length > 1);
+  await stage.clock.advance(600_000);
+  assert.deepEqual([stage.requests.length, stage.clock.pending, stage.page.listeners], [length, 0, 0]);
+});
+
+// Tasks that are not known
+
+test('an unknown task is asked for every 30 s, and followed when it appears', async () => {
+  const stage = new Stage();
+  const watch = stage.watch('a', { patience: 1000 });
+  await stage.clock.advance(2000);
+  assert.equal(watch.state, 'unknown');
+  await stage.clock.advance(120_000);
+  const gaps = stage.gaps.slice(-3);
+  assert.ok(
+    gaps.every((gap) => gap >= 29_000 && gap <= 31_000),
+    `${gaps}`,
+  );
+  stage.answer = (asked) => all(asked, RUNNING);
+  await stage.clock.advance(31_000);
+  assert.deepEqual([watch.state, watch.status], ['running', RUNNING]);
+  await stage.clock.advance(2000);
+  assert.ok(stage.gaps.at(-1) < 1000, `${stage.gaps.at(-1)}`);
+});
+
+test('an unknown task is left out of the polls for the others, except every 30 s', async () => {
+  const stage = new Stage((asked) => ({ a: RUNNING, ...(asked.length === 1 && all(asked, RUNNING)) }));
+  stage.answer = (asked) =>
+    asked.length > 1 ? { a: RUNNING } : { [asked[0]]: asked[0] === 'a' ? RUNNING : undefined };
+  stage.watch('a');
+  const unknown = stage.watch('b', { patience: 1000 });
+  await stage.clock.advance(5000);
+  assert.equal(unknown.state, 'unknown');
+  stage.requests.length = 0;
+  await stage.clock.advance(300_000);
+  const asked = stage.requests.filter(({ ids }) => ids.includes('b')).length;
+  assert.ok(asked >= 9 && asked <= 11, `${asked}`);
+  assert.ok(stage.requests.length > 100, `${stage.requests.length}`);
+});
+
+test('ids that the server refuses are asked for again after 30 s', async () => {
+  const stage = new Stage(json({}, { status: 400 }));
+  const watch = stage.watch('a');
+  await stage.clock.advance(20_000);
+  assert.deepEqual([watch.state, stage.requests.length], ['unknown', 1]);
+  stage.answer = (asked) => all(asked, RUNNING);
+  await stage.clock.advance(11_000);
+  assert.equal(watch.state, 'running');
+});
+
+// Pages of one account
+
+/** Stages for two pages of one status URL. */
+function twoPages(...channels) {
+  return channels.map((channel) => {
+    const stage = new Stage((asked) => all(asked, RUNNING), 'http://localhost/shared/progress_status');
+    stage.page.config = { channel };
+    return stage;
+  });
+}
+
+for (const [channels, state] of [
+  [['mary', 'mary'], 'finished'],
+  [['mary', 'ann'], 'running'],
+  [['mary', undefined], 'running'],
+  [[undefined, undefined], 'running'],
+]) {
+  test(`a hidden page with channel ${channels[0]} is ${state} after the end in one with channel ${channels[1]}`, async () => {
+    const [hidden, visible] = twoPages(...channels);
+    // Both use the globals of the second page, except that each has its own document while its poller opens.
+    globalThis.document = hidden.page;
+    hidden.page.hidden = true;
+    const waiting = hidden.watch('a', { status: RUNNING });
+    globalThis.document = visible.page;
+    visible.answer = (asked) => all(asked, { status: 'finished' });
+    const polling = visible.watch('a', { status: RUNNING });
+    await visible.clock.advance(1000);
+    const deadline = Date.now() + 500;
+    while (waiting.state !== 'finished' && Date.now() < deadline) await new Promise(setImmediate);
+    assert.deepEqual([waiting.state, polling.state], [state, 'finished']);
+  });
+}
+
+// Errors
 
 const HTML = () => new Response('<!DOCTYPE html><title>Sorry</title>', { headers: { 'Content-Type': 'text/html' } });
 
@@ -312,7 +428,7 @@ for (const [what, answer] of [
   ['500', () => new Response('Oh', { status: 500 })],
   ['503', json({ message: 'Later' }, { status: 503 })],
 ]) {
-  test(`${what} is trouble, told at once, and heals`, async () => {
+  test(`${what} is reported as trouble at once, and the next answer ends it`, async () => {
     const stage = new Stage((asked) => all(asked, RUNNING));
     const watch = stage.watch('a');
     await stage.clock.advance(100);
@@ -325,7 +441,7 @@ for (const [what, answer] of [
   });
 }
 
-test('one request that is lost is no news, two are', async () => {
+test('one failed connection is not reported, two are', async () => {
   const stage = new Stage((asked) => all(asked, RUNNING));
   const watch = stage.watch('a');
   await stage.clock.advance(100);
@@ -351,7 +467,7 @@ test('a server that never answers is trouble after ten seconds', async () => {
   assert.equal(watch.state, 'trouble');
 });
 
-test('a server that is down is asked more and more seldom, up to every half minute', async () => {
+test('a server that is down is polled less and less often, at least every 30 s', async () => {
   const stage = new Stage(refused);
   const watch = stage.watch('a');
   await stage.clock.advance(300_000);
@@ -361,11 +477,11 @@ test('a server that is down is asked more and more seldom, up to every half minu
   stage.answer = (asked) => all(asked, RUNNING);
   await stage.clock.advance(35_000);
   assert.equal(watch.state, 'running');
-  assert.ok(stage.gaps.at(-1) < 2100, 'and after that as ever');
+  assert.ok(stage.gaps.at(-1) < 2100, 'the usual interval afterwards');
   stage.answer = refused;
   const before = stage.requests.length;
   await stage.clock.advance(5000);
-  assert.ok(stage.requests.length >= before + 2, 'and the next trouble starts anew');
+  assert.ok(stage.requests.length >= before + 2, 'the delay starts again at the next failure');
 });
 
 for (const [value, wait] of [
@@ -379,7 +495,7 @@ for (const [value, wait] of [
     const stage = new Stage(json({}, { status: 503, headers }));
     stage.watch('a');
     await stage.clock.advance(100);
-    // Neither a page that comes back nor a new bar hurries it.
+    // Neither a page that becomes visible nor a new watch makes the wait shorter.
     stage.page.turn(true);
     await stage.clock.advance(1000);
     stage.page.turn(false);
@@ -390,14 +506,14 @@ for (const [value, wait] of [
   });
 }
 
-test('a server may ask for more than a timer can hold', async () => {
+test('a Retry-After may be longer than a timer can hold', async () => {
   const stage = new Stage(json({}, { status: 503, headers: { 'Retry-After': `${90 * 86_400}` } }));
   stage.watch('a');
   await stage.clock.advance(10 * 86_400_000);
   assert.equal(stage.requests.length, 1);
 });
 
-/** What fetch gives for a redirect that it does not follow; a Response cannot be made that way. */
+/** What fetch returns for a redirect that it does not follow; the constructor of Response cannot make that. */
 const redirect = () => Object.create(Response.prototype, { status: { value: 0 }, ok: { value: false } });
 
 for (const [what, answer, state] of [
@@ -405,7 +521,7 @@ for (const [what, answer, state] of [
   ['403', json({}, { status: 403 }), 'forbidden'],
   ['a redirect', redirect, 'signed-out'],
 ]) {
-  test(`${what} ends it, and says so`, async () => {
+  test(`${what} ends the polls and is reported`, async () => {
     const stage = new Stage((asked) => all(asked, RUNNING));
     const watches = ['a', 'b'].map((id) => stage.watch(id));
     await stage.clock.advance(1000);
@@ -418,7 +534,7 @@ for (const [what, answer, state] of [
   });
 }
 
-test('what is no id is not asked for, and does not take the others along', async () => {
+test('an invalid id is not asked for and does not affect the others', async () => {
   const bad = ['', 'a\nb', '\x7f', 'x'.repeat(256), '\ud800'];
   const good = ['ü'.repeat(255), '😀'.repeat(255), ' ', '../a'];
   const stage = new Stage((asked) => all(asked, RUNNING));
@@ -428,40 +544,49 @@ test('what is no id is not asked for, and does not take the others along', async
   assert.deepEqual(new Set(stage.requests.flatMap(({ ids }) => ids)), new Set(good));
 });
 
-test('a server that finds fault with the ids makes them unknown', async () => {
+test('ids that the server refuses are unknown', async () => {
   const stage = new Stage(json({}, { status: 400 }));
   const watches = ['a', 'b'].map((id) => stage.watch(id));
   await stage.clock.advance(1000);
-  assert.deepEqual(watches.map(({ state }) => state), ['unknown', 'unknown']);
+  assert.deepEqual(
+    watches.map(({ state }) => state),
+    ['unknown', 'unknown'],
+  );
 });
 
-test('a batch that fails does not take the others along', async () => {
+test('a batch that fails does not affect the others', async () => {
   const stage = new Stage((asked) => (asked.includes('task-0') ? HTML() : all(asked, RUNNING)));
   const watches = ids(100).map((id) => stage.watch(id));
   await stage.clock.advance(100);
-  assert.deepEqual(watches.map(({ state }) => state === 'trouble'), ids(100).map((_, i) => i < 50));
+  assert.deepEqual(
+    watches.map(({ state }) => state === 'trouble'),
+    ids(100).map((_, i) => i < 50),
+  );
 });
 
-test('what an answer leaves out is unknown', async () => {
+test('an id that the answer does not contain is unknown', async () => {
   const stage = new Stage(() => ({ a: RUNNING, b: 'rubbish' }));
   const watches = ['a', 'b', 'c', 'toString'].map((id) => stage.watch(id, { patience: 1000 }));
   await stage.clock.advance(5000);
-  assert.deepEqual(watches.map(({ state }) => state), ['running', 'unknown', 'unknown', 'unknown']);
+  assert.deepEqual(
+    watches.map(({ state }) => state),
+    ['running', 'unknown', 'unknown', 'unknown'],
+  );
 });
 
-// The function for pages with a picture of their own
+// The function for pages that draw the progress themselves
 
-test('poll() follows a task, and stops when told', async () => {
+test('poll() follows a task until its result is called', async () => {
   const stage = new Stage((asked) => all(asked, RUNNING));
   const seen = [];
-  const stop = poll(stage.url, 'a', (...told) => seen.push(told));
+  const stop = poll(stage.url, 'a', (...args) => seen.push(args));
   await stage.clock.advance(100);
   stop();
   await stage.clock.advance(10_000);
   assert.deepEqual([seen, stage.requests.length, stage.clock.pending], [[[RUNNING, 'running', undefined]], 1, 0]);
 });
 
-test('a URL has one poller, as long as that has something to do', () => {
+test('a URL has one poller as long as that has watches', () => {
   const { url } = new Stage();
   const stops = ['a', 'b'].map((id) => poll(url, id, () => {}));
   const shared = ProgressPoller.of(url);

@@ -1,6 +1,6 @@
-# Run the script's own tests and its type check.
+# Run the tests, the type check and the linter of the script.
 
-for program in node node_modules/.bin/tsc; do
+for program in node node_modules/.bin/tsc node_modules/.bin/eslint; do
     if ! command -v $program >/dev/null 2>&1; then
         echo "Skipped the script's tests: $program is missing."
         [ "${CI:-}" != true ]
@@ -8,5 +8,6 @@ for program in node node_modules/.bin/tsc; do
     fi
 done
 set -e
-node --test tests/js/*.test.mjs
-node_modules/.bin/tsc
+npm run --silent lint
+npm run --silent types
+npm run --silent test

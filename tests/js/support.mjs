@@ -1,8 +1,8 @@
-/** Surroundings for a poller under test: a clock to turn by hand, and a server that follows it. */
+/** The environment of a poller under test: a clock that a test advances, a page, and a server. */
 
 import { ProgressPoller, Watch } from '../../static/poller.js';
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still until a test advances it. */
 export class FakeClock {
   #now = 0;
   #timers = new Map();
@@ -10,7 +10,7 @@ export class FakeClock {
 
   now = () => this.#now;
 
-  /** As a browser's: what is longer than 31 bits of ms rings at once. */
+  /** As in a browser, a time of more than 31 bits expires at once. */
   setTimeout = (callback, ms) => {
     this.#timers.set((this.#made += 1), { at: this.#now + (ms > 0 && ms < 2 ** 31 ? ms : 0), callback });
     return this.#made;
@@ -22,7 +22,7 @@ export class FakeClock {
     return this.#timers.size;
   }
 
-  /** Go on by some ms, ringing each timer at its time and letting promises settle in between. */
+  /** Advances by some ms, calls each timer at its time, and settles promises in between. */
   async advance(ms) {
     const until = this.#now + ms;
     for (;;) {
@@ -37,11 +37,16 @@ export class FakeClock {
   }
 }
 
-/** A page that can be hidden. */
+/** A page that can be hidden, with a configuration for the widget. */
 export class FakePage extends EventTarget {
   baseURI = 'http://localhost/';
   hidden = false;
   listeners = 0;
+  config = {};
+
+  querySelector() {
+    return { getAttribute: () => JSON.stringify(this.config) };
+  }
 
   addEventListener(...args) {
     this.listeners += 1;
@@ -65,7 +70,7 @@ const { clearTimeout, document, fetch, setTimeout } = globalThis;
 const now = performance.now;
 export const { random } = Math;
 
-/** To be called after each test: lets go of all bars and gives the real surroundings back. */
+/** Removes all watches and restores the real environment; called after each test. */
 export function clear() {
   for (const { poller, watches } of stages.splice(0)) watches.forEach((watch) => poller.remove(watch));
   Object.assign(globalThis, { clearTimeout, document, fetch, setTimeout });
@@ -74,10 +79,10 @@ export function clear() {
 }
 
 /**
- * A poller with its clock, its page and its server, in place of the real ones until the end of the test.
+ * A poller with its clock, its page and its server, which replace the real ones until the end of the test.
  *
- * `stage.answer(ids, now)` is the server: it returns statuses by id, or a Response, or throws; a
- * test may replace it at any time. `stage.requests` are the requests made: `{at, ids, url, signal}`.
+ * `stage.answer(ids, now)` is the server: it returns statuses by id, or a Response, or throws; a test may replace it at
+ * any time. `stage.requests` are the requests made: `{at, ids, url, signal, options}`.
  */
 export class Stage {
   clock = new FakeClock();
@@ -87,19 +92,24 @@ export class Stage {
   latency = 20;
   random = () => 0.5;
 
-  /** Without a URL it has one of its own, since pollers of one URL tell each other of ends. */
+  /** The default URL is a new one, because pollers of the same URL tell each other of ends. */
   constructor(answer = () => ({}), url = `http://localhost/${(made += 1)}/progress_status`) {
     this.answer = answer;
     this.url = url;
     this.poller = new ProgressPoller(url);
     stages.push(this);
     const { clearTimeout, setTimeout } = this.clock;
-    Object.assign(globalThis, { clearTimeout, setTimeout, document: this.page, fetch: (...args) => this.#fetch(...args) });
+    Object.assign(globalThis, {
+      clearTimeout,
+      setTimeout,
+      document: this.page,
+      fetch: (...args) => this.#fetch(...args),
+    });
     performance.now = this.clock.now;
     Math.random = () => this.random();
   }
 
-  /** Follow a task; the watch returned has a log of `[at, state, status]`. */
+  /** Follows a task; the returned watch has a log of `[at, state, status]`. */
   watch(id, options) {
     const watch = new Watch(id, ({ state, status }) => watch.log.push([this.clock.now(), state, status]), options);
     watch.log = [];
@@ -114,9 +124,10 @@ export class Stage {
     return times.slice(1).map((at, i) => at - times[i]);
   }
 
-  #fetch(url, { signal }) {
+  #fetch(url, options) {
+    const { signal } = options;
     const ids = new URL(url).searchParams.getAll('progress_id');
-    this.requests.push({ at: this.clock.now(), ids, url, signal });
+    this.requests.push({ at: this.clock.now(), ids, url, signal, options });
     return new Promise((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason));
       if (this.latency === Infinity) return;
@@ -136,7 +147,7 @@ export class Stage {
 /** The same status for every id. */
 export const all = (ids, status) => Object.fromEntries(ids.map((id) => [id, status]));
 
-/** What fetch throws where no connection can be made. */
+/** Throws what fetch throws if no connection can be made. */
 export const refused = () => {
   throw new TypeError('Failed to fetch');
 };

@@ -1,4 +1,4 @@
-/** What a bar makes of the answers it gets. */
+/** How a watch turns answers into a state, an interval and an estimate. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -33,7 +33,7 @@ for (const [current, length, expected] of [
   });
 }
 
-test('what has finished is complete, whatever was counted', () => {
+test('a finished task is complete, whatever its position', () => {
   assert.equal(percentage({ status: 'finished', current: 3, length: 10 }), 100);
   assert.equal(percentage({ status: 'failed', current: 3, length: 10 }), 30);
 });
@@ -69,7 +69,7 @@ test('a known task is lost after three misses in a row', () => {
   assert.equal(one.over, true);
 });
 
-test('a task unknown from the start is waited for, as long as patience lasts', () => {
+test('a task that was never known is unknown after the patience, and recovers', () => {
   const one = watch({ patience: 1000 });
   for (const [now, state] of [
     [500, 'waiting'],
@@ -79,10 +79,12 @@ test('a task unknown from the start is waited for, as long as patience lasts', (
     one.answer({ status: 'unknown' }, now);
     assert.equal(one.state, state);
   }
-  assert.equal(one.over, true);
+  assert.equal(one.over, false);
+  one.answer({ status: 'running', length: 10 }, 60_000);
+  assert.equal(one.state, 'running');
 });
 
-test('a task that was late is waited for no more', () => {
+test('a task that was known is not unknown after the patience', () => {
   const one = watch({ patience: 1000 });
   one.answer({ status: 'unknown' }, 0);
   one.answer({ status: 'pending' }, 500);
@@ -91,7 +93,7 @@ test('a task that was late is waited for no more', () => {
 });
 
 for (const end of ['finished', 'failed', 'cancelled']) {
-  test(`a task that has ${end} never goes back`, () => {
+  test(`a task that has ${end} does not change any more`, () => {
     const one = watch();
     one.answer({ status: end, message: 'the end' }, 0);
     one.answer({ status: 'running', length: 10 }, 1);
@@ -100,7 +102,7 @@ for (const end of ['finished', 'failed', 'cancelled']) {
   });
 }
 
-test('trouble keeps the last status, and goes away with the next answer', () => {
+test('trouble keeps the last status and ends with the next answer', () => {
   const status = { status: 'running', current: 5, length: 10 };
   const one = watch({ status });
   one.become('trouble');
@@ -109,26 +111,26 @@ test('trouble keeps the last status, and goes away with the next answer', () => 
   assert.equal(one.state, 'running');
 });
 
-test('the listener hears of changes alone', async () => {
-  const heard = [];
-  const one = new Watch('t', ({ status }) => heard.push(status.current));
+test('the listener is called for changes only', async () => {
+  const calls = [];
+  const one = new Watch('t', ({ status }) => calls.push(status.current));
   for (const current of [1, 1, 2, 2, 2, 3]) {
     one.answer({ status: 'running', current, length: 3 }, current);
     await null;
   }
-  assert.deepEqual(heard, [1, 2, 3]);
+  assert.deepEqual(calls, [1, 2, 3]);
 });
 
-test('the end is expected from the pace', () => {
+test('the expected end follows from the rate', () => {
   const one = watch();
   assert.equal(one.end, Infinity);
   for (let at = 0; at <= 3000; at += 1000) one.answer({ status: 'running', current: at / 100, length: 100 }, at);
   assert.equal(one.end, 10_000);
   one.answer({ status: 'running', current: 10, length: 100 }, 4000);
-  assert.equal(one.end, Infinity, 'it went back: all is open');
+  assert.equal(one.end, Infinity, 'the position went back');
 });
 
-test('nothing is expected of a task that stands still', () => {
+test('a task that stands still has no expected end', () => {
   const one = watch();
   for (let at = 0; at <= 2000; at += 1000) one.answer({ status: 'running', current: at, length: 9000 }, at);
   one.answer({ status: 'running', current: 2000, length: 9000 }, 4000);
@@ -137,7 +139,7 @@ test('nothing is expected of a task that stands still', () => {
   assert.equal(one.end, Infinity);
 });
 
-/** Let a task be seen once a second at these positions; return what may be told of its pace each time. */
+/** Returns the estimates for a task that is polled once a second at these positions. */
 function estimates(positions, length = 100) {
   const one = watch();
   return positions.map((current, i) => {
@@ -146,7 +148,7 @@ function estimates(positions, length = 100) {
   });
 }
 
-test('a steady pace is told after five sights of it', () => {
+test('a steady rate gives an estimate after five polls', () => {
   assert.deepEqual(estimates([0, 10, 20, 30, 40, 50]), [
     undefined,
     undefined,
@@ -157,52 +159,90 @@ test('a steady pace is told after five sights of it', () => {
   ]);
 });
 
-test('a pace that changes is not told', () => {
+test('a rate that changes gives no estimate', () => {
   assert.equal(estimates([0, 10, 20, 21, 22]).at(-1), undefined, 'slower');
   assert.equal(estimates([0, 1, 2, 12, 22]).at(-1), undefined, 'faster');
-  assert.ok(estimates([0, 10, 20, 27, 34]).at(-1), 'a little slower is as good as steady');
+  assert.ok(estimates([0, 10, 20, 27, 34]).at(-1), 'a little slower counts as steady');
 });
 
-test('a pace is told no more once nothing moves', () => {
-  const told = estimates([0, 10, 20, 30, 40, 40, 40, 40, 40, 40]);
-  assert.ok(told[8]);
-  assert.equal(told[9], undefined);
+test('there is no estimate any more when the task stands still', () => {
+  const all = estimates([0, 10, 20, 30, 40, 40, 40, 40, 40, 40]);
+  assert.ok(all[8]);
+  assert.equal(all[9], undefined);
 });
 
-test('a pace that has got there, or whose end goes away, is not told', () => {
+test('there is no estimate at the end, for an invalid length, and for a length that grows', () => {
   const last = (positions, length) => estimates(positions, length).at(-1);
-  assert.equal(last([20, 40, 60, 80, 100, 100], 100), undefined, 'all is done, but it goes on');
+  assert.equal(last([20, 40, 60, 80, 100, 100], 100), undefined, 'complete, but not ended');
   assert.equal(last([15, 35, 55, 75, 95, 95, 95], 100), undefined, 'overdue');
-  assert.equal(last([0, 10, 20, 30, 40], -1), undefined, 'no such length');
+  assert.equal(last([0, 10, 20, 30, 40], -1), undefined, 'invalid length');
   const one = watch();
   for (let i = 0; i < 9; i += 1) {
     one.answer({ status: 'running', current: i * 10, length: i * 10 + 50 }, i * 1000);
-    assert.equal(one.estimate, undefined, 'the length grows as well');
+    assert.equal(one.estimate, undefined, 'the length grows');
   }
 });
 
-test('a pace without a length has no end', () => {
+test('the estimate of a task without length has no end', () => {
   assert.deepEqual(estimates([0, 10, 20, 30, 40], null).at(-1), { rate: 0.01, left: Infinity });
 });
 
-test('the listener hears when the pace can be told, and when not any more', async () => {
-  const heard = [];
-  const one = new Watch('t', ({ status, estimate }) => heard.push([status.current, estimate?.rate]));
+test('the listener is called when an estimate appears and when it disappears', async () => {
+  const calls = [];
+  const one = new Watch('t', ({ status, estimate }) => calls.push([status.current, estimate?.rate]));
   for (const [i, current] of [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4].entries()) {
     one.answer({ status: 'running', current }, i * 1000);
     await null;
   }
-  assert.deepEqual(heard.slice(-2), [
+  assert.deepEqual(calls.slice(-2), [
     [4, 0.001],
     [4, undefined],
   ]);
-  assert.equal(heard.length, 6);
+  assert.equal(calls.length, 6);
 });
 
-test('in trouble no pace is told', () => {
+test('there is no estimate in trouble', () => {
   const one = watch();
   for (let i = 0; i < 6; i += 1) one.answer({ status: 'running', current: i }, i * 1000);
   assert.ok(one.estimate);
   one.become('trouble');
   assert.equal(one.estimate, undefined);
+});
+
+const END = { status: 'finished', started: '2026-01-01T00:00:00.000001+00:00', message: 'Done' };
+
+test('a watch ignores every answer about the run whose end was shown', () => {
+  const one = watch({ previousEnd: END, patience: 1000 });
+  for (const [status, now, state] of [
+    [END, 0, 'waiting'],
+    [{ ...END, message: 'Done, again' }, 500, 'waiting'],
+    [{ ...END, status: 'running' }, 600, 'waiting'],
+    [END, 1000, 'unknown'],
+    [{ ...END, started: '2026-01-01T00:00:00.000002+00:00' }, 1100, 'finished'],
+  ]) {
+    one.answer(status, now);
+    assert.equal(one.state, state);
+  }
+});
+
+test('a task that was never initialised has no run, so only the same end is ignored', () => {
+  const end = { status: 'finished', current: 10, length: 10, message: null };
+  const one = watch({ previousEnd: end });
+  one.answer({ ...end }, 0);
+  assert.equal(one.state, 'waiting');
+  one.answer({ ...end, status: 'running' }, 1);
+  assert.equal(one.state, 'running');
+  const other = watch({ previousEnd: end });
+  other.answer({ ...end, message: 'Done' }, 0);
+  assert.equal(other.state, 'finished');
+});
+
+test('the final status is the status of a known end', () => {
+  const one = watch();
+  assert.equal(one.finalStatus, undefined);
+  one.answer(END, 0);
+  assert.equal(one.finalStatus, END);
+  const other = watch({ status: { status: 'running' } });
+  other.become('signed-out');
+  assert.deepEqual([other.over, other.finalStatus], [true, undefined]);
 });

@@ -1,21 +1,25 @@
-"""What the widget's files weigh, as a server sends them with gzip (RFC 1952), and what they say of themselves."""
+"""The size of the widget's files, compressed with gzip (RFC 1952), and their agreement with the manifest and types."""
 
 import gzip
 import json
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 STATIC = Path(__file__).parents[2] / 'static'
 
-#: What a page with a bar loads; the parts for forms, and for the page of tasks, come where there is such a thing.
-SCRIPT = ('poller.js', 'progress.js')
+#: The modules that every page with a bar loads.
+SCRIPT = ('progress.js', 'poller.js', 'format.js', 'page.js')
 
-KB = 1024
+#: The modules that are loaded by the pages that need them.
+ON_DEMAND = ('form.js', 'tasks.js', 'when-finished.js')
+
+KIB = 1024
 
 
-def weight(*texts):
+def compressed_size(*texts):
     return sum(len(gzip.compress(text.encode(), 9)) for text in texts)
 
 
@@ -29,14 +33,34 @@ def without_comments(script):
     return re.sub(r'\n\s*\n', '\n', script)
 
 
-def test_script():
+def imports(name):
+    """Return the names of the modules that a module imports, at its start or on demand."""
+    return set(re.findall(r"""(?:from|import)\s*\(?'\./([\w-]+\.js)'""", *read(name)))
+
+
+def test_every_module_has_a_limit():
+    assert {path.name for path in STATIC.glob('*.js')} == {*SCRIPT, *ON_DEMAND}
+
+
+def test_what_a_page_with_a_bar_loads_is_small():
     scripts = read(*SCRIPT)
-    assert weight(*scripts) <= 8 * KB
-    assert weight(*map(without_comments, scripts)) <= 6 * KB
+    assert compressed_size(*scripts) <= 10 * KIB
+    assert compressed_size(*map(without_comments, scripts)) <= 8 * KIB
 
 
-def test_style():
-    assert weight(*read('progress.css')) <= 2 * KB
+@pytest.mark.parametrize('name', ON_DEMAND)
+def test_a_module_that_is_loaded_on_demand_is_small(name):
+    assert compressed_size(*read(name)) <= 3 * KIB
+
+
+def test_the_style_sheet_is_small():
+    assert compressed_size(*read('progress.css')) <= 2 * KIB
+
+
+def test_modules_do_not_import_in_a_circle():
+    graph = {name: imports(name) - {'types.js'} for name in (*SCRIPT, *ON_DEMAND)}
+    assert graph['progress.js'] == {'poller.js', 'format.js', 'page.js', 'form.js', 'when-finished.js'}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 @pytest.fixture
@@ -70,9 +94,12 @@ def test_the_manifest_has_what_the_types_have(element):
 def test_the_manifest_has_what_the_element_has(element):
     (script,) = read('progress.js')
     observed = re.search(r'observedAttributes = \[(.*?)\]', script)[1]
-    assert {item['name'] for item in element['attributes'] if 'fieldName' in item} == set(
-        re.findall(r"'(.*?)'", observed)
-    )
-    assert names(element['members']) == set(re.findall(r'^  get (\w+)\(\)', script, re.MULTILINE))
-    settable = {item['name'] for item in element['members'] if not item.get('readonly')}
+    # The element observes the status, which other scripts may write, and reads when-finished only at the end.
+    watched = set(re.findall(r"'(.*?)'", observed)) - {'status'} | {'when-finished'}
+    assert {item['name'] for item in element['attributes'] if 'fieldName' in item} == watched
+    fields = [item for item in element['members'] if item['kind'] == 'field']
+    assert names(fields) == set(re.findall(r'^  get (\w+)\(\)', script, re.MULTILINE))
+    settable = {item['name'] for item in fields if not item.get('readonly')}
     assert settable == set(re.findall(r'^  set (\w+)\(', script, re.MULTILINE))
+    methods = [item for item in element['members'] if item['kind'] == 'method']
+    assert names(methods) == {'restart'} <= set(re.findall(r'^  (\w+)\(\) \{', script, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The documents are true."""
+"""The examples in the documentation work."""
 
 import doctest
 from pathlib import Path

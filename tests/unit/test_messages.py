@@ -1,4 +1,4 @@
-"""The message catalogues say all that the add-on says, in each language."""
+"""The message catalogues contain all messages of the add-on, in each language."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The two regions: where they come from, and what is left alone."""
+"""The two regions: how settings and applications set them up."""
 
 import logging
 import subprocess
@@ -11,7 +11,7 @@ from pyramid.exceptions import ConfigurationError
 from pyramid.interfaces import ISessionFactory
 
 from pyramid_progress import configure, get_progress_status, get_running_tasks, init_progress_status
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store
 
 
 def include(settings):
@@ -49,11 +49,11 @@ def test_regions_that_the_ini_names_are_set_from_it(start, prefix, tmp_path, cap
         'type': 'file', 'expire': 120, 'data_dir': f'{tmp_path}/data', 'lock_dir': f'{tmp_path}/locks', 'enabled': True,
         'key_length': 250, 'url': None,
     }  # fmt: skip
-    assert store().expire == 120
+    assert current_store().expire == 120
     assert caplog.records == []
 
 
-def test_values_that_are_no_strings_will_do(tmp_path):
+def test_settings_may_have_values_that_are_not_strings(tmp_path):
     configure(
         {
             'cache.regions': ['default', 'persistent'],
@@ -70,7 +70,7 @@ def test_values_that_are_no_strings_will_do(tmp_path):
 
 
 @pytest.mark.parametrize('start', STARTS)
-def test_a_region_that_nobody_set_up_is_in_memory_with_one_warning(start, caplog):
+def test_a_region_that_is_not_set_up_is_in_memory_with_one_warning(start, caplog):
     start({})
     assert cache_regions == {'default': {'type': 'memory'}, 'persistent': {'type': 'memory'}}
     assert [record.levelname for record in caplog.records] == ['WARNING', 'WARNING']
@@ -84,7 +84,7 @@ def test_a_region_that_nobody_set_up_is_in_memory_with_one_warning(start, caplog
 
 @pytest.mark.parametrize('start', STARTS)
 @pytest.mark.parametrize('missing', ['default', 'persistent'])
-def test_one_region_that_nobody_set_up(start, missing, caplog):
+def test_only_one_region_that_is_not_set_up(start, missing, caplog):
     other = {'default': 'persistent', 'persistent': 'default'}[missing]
     start({'cache.regions': other, f'cache.{other}.type': 'memory'})
     assert cache_regions[missing] == {'type': 'memory'}
@@ -102,7 +102,7 @@ def test_a_region_that_the_ini_names_without_a_type_is_in_memory_with_one_warnin
 
 
 @pytest.mark.parametrize('start', STARTS)
-def test_what_the_application_set_up_itself_is_left_alone(start, tmp_path, caplog):
+def test_regions_of_the_application_are_left_alone(start, tmp_path, caplog):
     mine = {
         'default': {'type': 'memory', 'expire': 5},
         'persistent': {'type': 'file', 'data_dir': str(tmp_path), 'my_option': object()},
@@ -114,10 +114,10 @@ def test_what_the_application_set_up_itself_is_left_alone(start, tmp_path, caplo
     assert cache_regions == mine
     assert all(cache_regions[name] is options for name, options in regions.items())
     assert caplog.records == []
-    assert store().expire == 86400
+    assert current_store().expire == 86400
 
 
-def test_the_ini_wins_over_what_was_there(caplog):
+def test_the_ini_replaces_a_region_that_it_names(caplog):
     cache_regions['persistent'] = {'type': 'file', 'data_dir': '/nonexistent', 'expire': 5}
     cache_regions['default'] = {'type': 'memory'}
     configure({'cache.regions': 'persistent', 'cache.persistent.type': 'memory', 'cache.persistent.expire': '77'})
@@ -126,7 +126,7 @@ def test_the_ini_wins_over_what_was_there(caplog):
 
 
 @pytest.mark.parametrize('start', STARTS)
-def test_other_regions_of_the_ini_are_not_ours_to_set(start):
+def test_other_regions_of_the_ini_are_not_set(start):
     cache_regions['short_term'] = mine = {'type': 'memory', 'expire': 1}
     start({'cache.regions': 'short_term, long_term, default', 'cache.type': 'memory', 'cache.expire': '9'})
     assert cache_regions['short_term'] is mine
@@ -134,7 +134,7 @@ def test_other_regions_of_the_ini_are_not_ours_to_set(start):
     assert set(cache_regions) == {'short_term', 'default', 'persistent'}
 
 
-def test_bad_settings_of_other_regions_are_not_ours_to_judge():
+def test_invalid_settings_of_other_regions_are_ignored():
     configure({'cache.regions': 'pages, default, persistent', 'cache.type': 'memory', 'cache.pages.expire': 'soon'})
     assert set(cache_regions) == {'default', 'persistent'}
 
@@ -164,14 +164,14 @@ def test_the_session_factory_is_not_touched():
 )
 def test_how_long_a_status_lives(settings, expire):
     configure({'cache.type': 'memory'} | settings)
-    assert store().expire == expire
+    assert current_store().expire == expire
 
 
 @pytest.mark.parametrize(('given', 'expire'), [({}, 86400), ({'expire': 60}, 60), ({'expire': None}, 86400)])
 def test_how_long_a_status_lives_in_a_region_of_the_application(given, expire):
     cache_regions['persistent'] = {'type': 'memory'} | given
     configure({})
-    assert store().expire == expire
+    assert current_store().expire == expire
 
 
 def test_regions_of_other_names():
@@ -185,7 +185,7 @@ def test_regions_of_other_names():
         }
     )
     assert set(cache_regions) == {'tasks', 'statuses'}
-    assert store().expire == 30
+    assert current_store().expire == 30
     init_progress_status('job', 'ann', 'Import')
     assert get_running_tasks() == {'job'}
 
@@ -197,12 +197,12 @@ def test_one_region_for_both():
     assert get_running_tasks() == {'job'}
 
 
-def test_functions_before_any_region_is_set_up_say_what_to_do():
+def test_the_error_before_any_region_is_set_up_says_what_to_do():
     with pytest.raises(ConfigurationError, match=r"'persistent' is not set up|'default' is not set up"):
         get_progress_status('job')
 
 
-def test_a_region_that_went_wrong_later_says_so_at_the_next_call():
+def test_a_region_that_becomes_invalid_later_is_an_error_at_the_next_call():
     configure({})
     cache_regions['persistent'] = {'type': 'file'}
     with pytest.raises(ConfigurationError, match='data_dir'):
@@ -211,7 +211,7 @@ def test_a_region_that_went_wrong_later_says_so_at_the_next_call():
     assert get_progress_status('job') == {'status': 'unknown'}
 
 
-def test_a_worker_that_is_no_pyramid_application(tmp_path):
+def test_a_worker_that_is_not_a_pyramid_application(tmp_path):
     """The other process and this one see the same tasks, from the same settings."""
     settings = {'cache.regions': 'default, persistent', 'cache.type': 'file', 'cache.data_dir': f'{tmp_path}/data'}
     program = (

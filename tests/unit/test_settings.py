@@ -1,4 +1,4 @@
-"""Settings that will not do stop the start of an application, with a sentence that names them."""
+"""Invalid settings raise ``ConfigurationError`` at startup, and the message names them."""
 
 import os.path
 
@@ -8,7 +8,7 @@ from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
 
 import pyramid_progress
-from pyramid_progress.regions import store
+from pyramid_progress.runtime import current_store, get_runtime
 
 
 def include(settings):
@@ -24,7 +24,7 @@ BAD_SETTINGS = [
     ('progress.expire', 'nan'), ('progress.expire', 'inf'), ('progress.expire', None),
     ('progress.linger', '-0.1'), ('progress.linger', 'no'), ('progress.linger', 'nan'), ('progress.linger', []),
     ('progress.timeout', '0'), ('progress.timeout', '-1'), ('progress.timeout', '1 s'), ('progress.timeout', 'inf'),
-    ('progress.access', 'nobody'), ('progress.access', ''), ('progress.access', 'no.such.module'),
+    ('progress.access', 'public'), ('progress.access', ''), ('progress.access', 'no.such.module'),
     ('progress.access', 'os.no_such_name'), ('progress.access', 'os.sep'), ('progress.access', 1),
     ('progress.threads', '0'), ('progress.threads', '-1'), ('progress.threads', '1.5'), ('progress.threads', 'many'),
     ('progress.operator_permission', ''), ('progress.permission', ''), ('progress.permission', 3),
@@ -40,7 +40,7 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize('start', STARTS)
 @pytest.mark.parametrize(('key', 'value'), BAD_SETTINGS)
-def test_a_bad_setting_stops_the_start(start, key, value):
+def test_an_invalid_setting_is_an_error_at_startup(start, key, value):
     settings = REGIONS | {key: value}
     if key == 'cache.type':
         key = 'cache.default.type'  # of which region it is the type
@@ -63,7 +63,7 @@ def test_a_bad_setting_stops_the_start(start, key, value):
         ({'cache.persistent.enabled': 'perhaps'}, 'enabled'),
     ],
 )
-def test_a_region_that_cannot_be_used_stops_the_start(start, settings, complaint, tmp_path):
+def test_a_region_that_cannot_be_used_is_an_error_at_startup(start, settings, complaint, tmp_path):
     (tmp_path / 'file').write_text('')
     settings = {key: value.format(directory=tmp_path) for key, value in settings.items()}
     with pytest.raises(ConfigurationError, match=complaint):
@@ -94,17 +94,17 @@ def rule(request, progress_id, status):
         ('tasks_region', 'tasks', 'tasks'),
     ],
 )
-def test_good_settings(key, value, is_now):
+def test_valid_settings(key, value, is_now):
     settings = {f'progress.{key}': value}
-    assert getattr(pyramid_progress.configure(settings), key) == is_now
+    assert getattr(pyramid_progress.configure(settings).settings, key) == is_now
     config = Configurator(settings=settings)
     config.include('pyramid_progress')
-    assert getattr(config.registry['pyramid_progress'], key) == is_now
-    assert getattr(store().settings, key) == is_now
+    assert getattr(get_runtime(config.registry).settings, key) == is_now
+    assert getattr(current_store().settings, key) == is_now
 
 
 def test_the_defaults():
-    settings = pyramid_progress.configure({})
+    settings = pyramid_progress.configure({}).settings
     assert (settings.tasks_region, settings.status_region, settings.namespace) == (
         'default', 'persistent', 'pyramid_progress',
     )  # fmt: skip
@@ -113,16 +113,16 @@ def test_the_defaults():
     assert settings.threads == 4
 
 
-def test_settings_of_others_are_not_read():
+def test_settings_with_other_prefixes_are_ignored():
     pyramid_progress.configure({'progressive.expire': 'x', 'progress': 'x', 'my.progress.expire': 'x', 'debug': True})
     assert set(cache_regions) == {'default', 'persistent'}
 
 
-def test_after_a_failed_start_the_settings_are_what_they_were():
+def test_a_failed_start_leaves_the_settings_unchanged():
     pyramid_progress.configure(REGIONS | {'progress.linger': '7'})
     with pytest.raises(ConfigurationError):
         pyramid_progress.configure(REGIONS | {'progress.linger': '8', 'progress.timeout': '-1'})
-    assert store().settings.linger == 7
+    assert current_store().settings.linger == 7
 
 
 def test_the_shortest_time_between_two_polls_is_not_longer_than_the_longest():

@@ -1,15 +1,19 @@
-"""What may be an id, and what becomes of values on their way into a store."""
+"""Which progress ids are valid, and the JSON text of values."""
 
 import json
 import time
+from decimal import Decimal
+from fractions import Fraction
+from http import HTTPStatus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyramid.i18n import TranslationStringFactory
 
-from pyramid_progress.storage.record import dump, load, public
-from pyramid_progress.values import check_id, encode, encode_number, encode_status
+from pyramid_progress.model.record import dump, load
+from pyramid_progress.model.status import record_to_status
+from pyramid_progress.model.values import check_id, encode, encode_number, encode_status, to_number
 
 _ = TranslationStringFactory('pyramid_progress')
 
@@ -21,7 +25,7 @@ values = st.recursive(
 
 
 def without_surrogates(value):
-    """Return a value as Python itself would say it with U+FFFD for every lone surrogate."""
+    """Return a value with U+FFFD for every lone surrogate, by means of Python's codecs."""
     if isinstance(value, str):
         # Two halves that stand together are a character.
         return value.encode('utf-16-le', 'surrogatepass').decode('utf-16-le', 'replace')
@@ -42,13 +46,13 @@ def test_a_value_comes_back_as_it_was(value):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.sampled_from(['status', 'message', 'tags', 'length', '_taken']), values, min_size=1))
+@given(st.dictionaries(st.sampled_from(['status', 'message', 'tags', 'length', '_acknowledged']), values, min_size=1))
 def test_a_record_comes_back_as_it_was(status):
     record = {name: encode(name, value) for name, value in status.items()}
     assert load(dump(record)) == record
     json.loads(dump(record))
-    seen = {name: value for name, value in status.items() if name != '_taken'}
-    assert repr(public(record, time.time)) == repr(without_surrogates(seen))
+    seen = {name: value for name, value in status.items() if name != '_acknowledged'}
+    assert repr(record_to_status(record, time.time)) == repr(without_surrogates(seen))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def deep(levels):
         ({('a',): 'one'}, TypeError),
     ],
 )
-def test_what_json_does_not_know_is_refused_by_name(name, value, error):
+def test_what_json_cannot_represent_is_refused_and_named(name, value, error):
     with pytest.raises(error, match=f'^{name} '):
         encode(name, value)
 
@@ -106,22 +110,52 @@ def test_a_value_that_contains_itself_is_refused():
 
 @pytest.mark.parametrize(
     ('value', 'text'),
-    [(0, '0'), (-1, '-1'), (1.0, '1.0'), (2**63 - 1, str(2**63 - 1)), (2**64, str(2**64)), (None, 'null')],
+    [
+        (0, '0'),
+        (-1, '-1'),
+        (1.0, '1.0'),
+        (2**63 - 1, str(2**63 - 1)),
+        (2**64, str(2**64)),
+        (10**400, f'1{"0" * 400}'),
+        (-(10**400), f'-1{"0" * 400}'),
+        (1e-300, '1e-300'),
+        (5e300, '5e+300'),
+        (Fraction(1, 4), '0.25'),
+        (Fraction(8, 2), '4.0'),
+        (Decimal('0.1'), '0.1'),
+        (HTTPStatus.OK, '200'),
+        (None, 'null'),
+    ],
 )
 def test_numbers(value, text):
     assert encode_number('current', value) == text
 
 
-@pytest.mark.parametrize('value', ['1', b'1', [1], {}, 1j, object()])
+@settings(max_examples=100, deadline=None)
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
+def test_ints_and_floats_stay_as_they_are(value):
+    assert repr(json.loads(encode_number('current', value))) == repr(value) == repr(to_number('current', value))
+
+
+@pytest.mark.parametrize('value', [True, False, '1', b'1', [1], {}, 1j, object()])
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(TypeError, match=r'^current must be a number'):
-        encode_number('current', value)
+    for function in (encode_number, to_number):
+        with pytest.raises(TypeError, match=r'^current must be a number, not '):
+            function('current', value)
 
 
-@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
-def test_numbers_without_end_are_refused(value):
-    with pytest.raises(ValueError, match=r'^length '):
-        encode_number('length', value)
+def test_a_number_is_not_none():
+    with pytest.raises(TypeError, match=r'^current must be a number, not None$'):
+        to_number('current', None)
+
+
+@pytest.mark.parametrize(
+    'value', [float('nan'), float('inf'), -float('inf'), Decimal('NaN'), Decimal('sNaN'), Decimal('1e999'), 10**5000]
+)
+def test_a_number_that_is_not_finite_or_too_large_is_refused(value):
+    for function in (encode_number, to_number):
+        with pytest.raises(ValueError, match=r'^length must be a finite number'):
+            function('length', value)
 
 
 @pytest.mark.parametrize('value', [None, 1, b'running', ['running'], True])
@@ -147,10 +181,10 @@ def test_ids(progress_id):
         ('\0', 'progress_id contains control characters'),
         ('a\x7f', 'progress_id contains control characters'),
         ('\x9f', 'progress_id contains control characters'),
-        ('a\ud800', 'progress_id contains half a character'),
+        ('a\ud800', 'progress_id contains a lone surrogate'),
     ],
 )
-def test_what_cannot_be_an_id_is_told_why(progress_id, sentence):
+def test_an_invalid_id_is_refused_with_the_reason(progress_id, sentence):
     with pytest.raises(ValueError, match=f'^{sentence}'):
         check_id(progress_id)
 

@@ -1,13 +1,13 @@
-// What the demo adds to its pages; everything works without it, with a reload.
+// What the demo adds to its pages. Without this script, a reload of the page shows the same.
 
-// Fetch the page of a task that ended under our eyes once more, and put the outcome that it now has
-// below the bar. It is fetched as a document, so that no text is ever made into markup here.
-const asked = new WeakSet();
+// Fetch the page of a finished task again, and put the outcome that it now contains below the bar. It is fetched as a
+// document, so that this script creates no markup from text.
+const requested = new WeakSet();
 
 function showOutcome(bar) {
   const place = bar.closest('[data-page]');
-  if (!place || asked.has(place)) return;
-  asked.add(place);
+  if (!place || requested.has(place)) return;
+  requested.add(place);
   const request = new XMLHttpRequest();
   request.responseType = 'document';
   request.addEventListener('load', () => {
@@ -20,15 +20,15 @@ function showOutcome(bar) {
 
 document.addEventListener('progress:finished', ({ target }) => showOutcome(target));
 
-// A status is not kept for ever, its outcome is: a tab that slept too long finds it all the same.
+// The status of a task expires, and the outcome may still exist.
 document.addEventListener('progress:error', ({ target }) => {
   if (['lost', 'unknown'].includes(target.state)) showOutcome(target);
 });
 
-// And one that ended while this page was on its way.
+// Tasks that finished while this page was loaded.
 document.querySelectorAll('pyramid-progress[state="finished"]').forEach(showOutcome);
 
-// A file that is too large is not worth the upload: say so when it is chosen.
+// Reject a file that is too large when it is chosen, before its upload.
 document.querySelector('input[data-max-bytes]')?.addEventListener('change', ({ target }) => {
   const max = Number(target.dataset.maxBytes);
   const tooLarge = target.files[0]?.size > max;

@@ -1,0 +1,19 @@
+"""The tests with every supported version of Python that is installed: ``nox``."""
+
+import sys
+
+import nox
+
+#: The supported versions, apart from the one in which nox itself, and so `make test`, runs.
+VERSIONS = [f'3.{minor}' for minor in range(10, 15) if minor != sys.version_info.minor]
+
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = 'venv'
+
+
+@nox.session(python=VERSIONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests that need no browser."""
+    session.install('--quiet', '--editable', '.[test]')
+    paths = session.posargs or ['tests/unit', 'tests/functional', 'tests/backends', 'tests/bridges']
+    session.run('pytest', '-q', '--numprocesses', '4', '--dist', 'loadfile', '-m', 'not slow', *paths)

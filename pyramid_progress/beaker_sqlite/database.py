@@ -1,0 +1,371 @@
+"""A SQLite file that the threads and processes of one machine share."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakSet
+
+from ..system import process
+from ..system.file_lock import FileLock
+
+log = logging.getLogger(__name__)
+
+#: The file under a region's ``data_dir``.
+FILE_NAME = 'container_sqlite.db'
+
+#: Seconds between two checks of whether the file or its log was removed or replaced.
+_CHECK_INTERVAL = 1.0
+
+#: Seconds that SQLite waits for a lock before it returns here: it tries again after 1, 3 and 8 ms.
+_BUSY_TIMEOUT = 0.008
+
+
+class DatabaseError(Exception):
+    """The file cannot be used; SQLite's or the system's error is chained."""
+
+
+class Schema(NamedTuple):
+    """Tables of one kind in a file, which may have tables of several kinds."""
+
+    #: The name of the kind.
+    name: str
+    #: For each version of the tables, the statements that make it from the version before. Those of the first version
+    #: may find its tables in a file that has no versions yet.
+    versions: tuple[tuple[str, ...], ...]
+
+
+#: The device and the inode of a file.
+_Identity = tuple[int, int]
+
+
+class Execute(Protocol):
+    """Execute a statement with its parameters, and return its rows, which are valid until the next call."""
+
+    def __call__(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor: ...
+
+
+class Database(process.Participant):
+    """A connection to a SQLite file in WAL mode, for one thread at a time.
+
+    It is opened when it is used, and opened again after an error, after a fork, and if the file was replaced::
+
+        with database as execute:
+            execute('DELETE FROM …')
+
+    Every statement is a transaction, unless one is begun. If the block raises, what it has not committed is rolled
+    back.
+
+    :param path: the file, which is created if it is missing or empty
+    :param schema: the tables, which are created or upgraded if necessary
+    :param timeout: seconds that a block, with all its statements, waits for other threads and processes
+    :param error: the class of the exception that is raised if the file cannot be used
+    :raises OSError: if the file cannot be used
+    """
+
+    def __init__(self, path: Path, schema: Schema, timeout: float, error: type[Exception] = DatabaseError) -> None:
+        self._error = error
+        self._path = path.absolute()
+        self._schema = schema
+        self._timeout = 0.0  # for the check: a file that is locked can be used later
+        self._deadline = 0.0
+        self._connection: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._files: tuple[_Identity | None, ...] = ()
+        self._modified = 0
+        self._next_check = 0.0
+        self.lock = Lock()
+        self._forking = False
+        self._check()
+        self._timeout = timeout
+        _databases.add(self)
+        process.register(self)
+
+    def _check(self) -> None:
+        """Check that the file can be used, and leave it closed: a server may fork before it is used."""
+        try:
+            with self:
+                self.drop()
+        except self._error as error:
+            if not isinstance(error.__cause__, TimeoutError) and not _is_locked(error.__cause__):
+                raise OSError(str(error)) from error
+        for path in (self._path.parent, self._path):
+            if path.exists() and not os.access(path, os.W_OK):
+                raise PermissionError(f'{path} cannot be written to')
+
+    def __enter__(self) -> Execute:
+        """Return the function that executes statements in the block.
+
+        The block raises the *error* class if the file cannot be used, or others keep it locked until the timeout.
+        """
+        now = time.monotonic()
+        if not self.lock.acquire(True, self._timeout):
+            raise self._error(f'{self._path}: another thread kept it for {self._timeout:g} s')
+        self._deadline = now + self._timeout
+        if now >= self._next_check:
+            try:
+                self._check_files()
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
+            self._next_check = now + _CHECK_INTERVAL
+        return self._execute
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.lock.release()
+            return
+        try:
+            if isinstance(error, sqlite3.DatabaseError) and self._has_changed():
+                self._repair()
+        except (sqlite3.Error, OSError) as second_error:
+            log.warning('%s cannot be repaired: %s.', self._path, second_error)
+        finally:
+            self.drop()
+            self.lock.release()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise self._error(f'{self._path}: {error}') from error
+
+    def before_fork(self) -> None:
+        """Close the connection.
+
+        SQLite keeps in the memory of the process which locks it holds. A child that inherits an open connection treats
+        the parent's locks as its own, even in a connection that it opens itself: when the parent closes the file as
+        its last user, the log is deleted, and with it what the child has written and will write.
+        """
+        self.lock.acquire()
+        self._forking = True
+        self.drop()
+
+    def after_fork_in_parent(self) -> None:
+        if self._forking:
+            self._forking = False
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        self.after_fork_in_parent()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self.lock:
+            self.drop()
+
+    def __del__(self) -> None:
+        # Not left to the connection, which is in a reference cycle with its cache of statements.
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the connection; the caller holds the lock."""
+        self._next_check = 0.0
+        self._files = ()
+        connection, self._connection, self._cursor = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def _execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Execute a statement as soon as no other process has the file locked, until the deadline of the block.
+
+        SQLite's pauses between its attempts grow to 100 ms. Among many writers, the process that has waited longest is
+        then the least likely to be next: with one timeout for the whole wait, one of 16 writers waited for 2.2 s. With
+        short timeouts, after each of which the pauses are short again, it waits for 0.1 s, at the same throughput.
+        """
+        while True:
+            try:
+                return self._cursor.execute(statement, parameters)  # type: ignore[union-attr]
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or time.monotonic() >= self._deadline:
+                    raise
+                time.sleep(0)  # under gevent, other greenlets get their turn
+
+    def _open(self) -> None:
+        if self._has_changed():
+            self._repair()
+        self.drop()
+        if not self._exists():
+            self._create()
+        # Not created here: another process may replace the file at this moment.
+        self._connection = _connect(f'{self._path.as_uri()}?mode=rw')
+        self._cursor = self._connection.cursor()
+        self._set_wal_mode()
+        # What is committed survives the process, and the file survives a power cut; the last changes may not.
+        self._execute('PRAGMA synchronous = NORMAL')
+        self._upgrade()
+        self._files = self._identify()
+        self._modified = self._modification_time()
+
+    def _set_wal_mode(self) -> None:
+        (mode,) = self._execute('PRAGMA journal_mode = WAL').fetchone()
+        if mode != 'wal':
+            raise OSError(f'SQLite cannot keep a write-ahead log on this file system, only work in {mode} mode')
+
+    def _upgrade(self) -> None:
+        """Create the tables, or upgrade those of an older version."""
+        self._execute(
+            'CREATE TABLE IF NOT EXISTS schema_version (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID'
+        )
+        if not self._missing_versions():
+            return
+        self._execute('BEGIN IMMEDIATE')
+        for statements in self._missing_versions():
+            for statement in statements:
+                self._execute(statement)
+        self._execute('REPLACE INTO schema_version VALUES (?, ?)', (self._schema.name, len(self._schema.versions)))
+        self._execute('COMMIT')
+
+    def _missing_versions(self) -> tuple[tuple[str, ...], ...]:
+        name, versions = self._schema
+        row = self._execute('SELECT version FROM schema_version WHERE name = ?', (name,)).fetchone()
+        version = row[0] if row else 0
+        if version > len(versions):
+            raise OSError(
+                f'its {name} tables have version {version}, but this program supports versions up to {len(versions)}:'
+                ' update the program, or delete the file'
+            )
+        return versions[version:]
+
+    def _create(self) -> None:
+        """Create the file, unless another process does it first."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            if not self._exists():
+                self._replace(_make_empty)
+
+    def _repair(self) -> None:
+        """Make the file usable again after it or its log was removed or replaced while the connection was open.
+
+        If the log was removed, this connection still has it. Its contents become a new file, which all processes
+        notice, since they check for that. If the file was replaced, the log of the old one does not belong to it.
+        """
+        own_file, *own_logs = self._files
+        with self._locked():
+            file, *logs = self._identify()
+            if file == own_file and logs != own_logs:
+                log.warning('The write-ahead log of %s was removed or replaced: the file is made again.', self._path)
+                try:
+                    self._replace(self._move_contents)
+                except sqlite3.Error as error:
+                    log.warning('%s lost its contents with its write-ahead log: %s.', self._path, error)
+                    self._replace(_make_empty)
+            elif file != own_file and logs == own_logs:
+                self.drop()
+                _remove_logs(self._path)
+        for database in list(_databases):
+            if database._path == self._path:
+                database._next_check = 0.0
+
+    def _move_contents(self, new: Path) -> None:
+        """Move all contents into a new file.
+
+        A process that still uses the old one gets an error for its next statement, instead of losing changes.
+        """
+        self._connection.rollback()  # type: ignore[union-attr]
+        self._execute('VACUUM INTO ?', (str(new),))
+        with suppress(sqlite3.Error):
+            for (table,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                self._execute(f'DROP TABLE {table}')
+
+    def _replace(self, make: Callable[[Path], None]) -> None:
+        """Replace the file and its log by what a function makes; the caller holds the lock.
+
+        The new file gets its name when it is complete. Until then there is none, so that other processes wait.
+        """
+        new = self._path.with_name(f'{self._path.name}.new')
+        new.unlink(missing_ok=True)
+        _remove_logs(new)
+        new.touch()  # SQLite itself would not set the permissions that the umask allows
+        make(new)
+        with closing(_connect(new)) as connection:
+            # SQLite cannot do this while another process opens the file.
+            connection.execute('PRAGMA journal_mode = WAL')
+        self.drop()
+        self._path.unlink(missing_ok=True)
+        _remove_logs(self._path)
+        new.replace(self._path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from creating or replacing the file.
+
+        :raises TimeoutError: if another program keeps the lock until the deadline
+        """
+        path = self._path.with_name(f'{self._path.name}.lock')
+        lock = FileLock(path)
+        try:
+            if not lock.acquire(self._deadline):
+                raise TimeoutError(f'another process kept {path} locked for {self._timeout:g} s')
+            yield
+        finally:
+            lock.close()
+
+    def _check_files(self) -> None:
+        """Open the file if it is not open, or not the same any more."""
+        if self._connection is None or self._has_changed():
+            self._open()
+        elif self._modified != (modified := self._modification_time()):
+            # Usually SQLite has written the log back. But a program may have written an older copy over the file: then
+            # what this connection has in memory differs from what others read.
+            self._execute('PRAGMA shrink_memory')
+            self._modified = modified
+
+    def _has_changed(self) -> bool:
+        """Return whether the connection is open, and a file was removed or replaced since it was opened."""
+        return bool(self._files) and self._files != self._identify()
+
+    def _exists(self) -> bool:
+        """Return whether the file exists and is not empty."""
+        try:
+            return self._path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+    def _identify(self) -> tuple[_Identity | None, ...]:
+        """Return what identifies the file, its log, and the index of the log; None for each that is missing."""
+        file = _identify(self._path) if self._exists() else None
+        return file, *(_identify(path) for path in _logs(self._path))
+
+    def _modification_time(self) -> int:
+        return self._path.stat().st_mtime_ns
+
+
+_databases: WeakSet[Database] = WeakSet()
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    return sqlite3.connect(path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
+
+
+def _make_empty(path: Path) -> None:
+    with closing(_connect(path)) as connection:
+        # A change writes whole pages: one of this size holds a few rows.
+        connection.execute('PRAGMA page_size = 2048')
+        connection.execute('VACUUM')
+
+
+def _logs(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f'{path.name}-wal'), path.with_name(f'{path.name}-shm')
+
+
+def _remove_logs(path: Path) -> None:
+    for log_path in _logs(path):
+        log_path.unlink(missing_ok=True)
+
+
+def _identify(path: Path) -> _Identity | None:
+    """Return what distinguishes a file from others of the same name; None if it is missing."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_locked(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and 'locked' in str(error)

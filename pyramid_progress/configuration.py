@@ -1,0 +1,91 @@
+"""What ``config.include('pyramid_progress')`` sets up."""
+
+from pathlib import Path
+import builtins
+from typing import Any
+
+from pyramid.renderers import JSON
+from pyramid.security import NO_PERMISSION_REQUIRED
+
+from .runtime import Runtime, set_runtime
+from .system import process
+from .version import __version__
+from .web import views
+from .web.rendering import PACKAGE
+from .web.request import THREADS_KEY, Progress
+from .work.errors import TaskCancelled
+from .work.threads import WorkerThreads
+
+#: The renderer of the add-on's JSON views: an application may replace the renderer ``json``.
+_RENDERER = 'pyramid_progress_json'
+
+
+def includeme(config: Any) -> None:
+    """Set up the add-on: ``config.include('pyramid_progress')``.
+
+    Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel`` and ``progress_tasks``, the static
+    files under a path that contains the version, so that no page mixes the modules of two versions,
+    ``request.progress`` with its worker threads, pyramid_chameleon, and a page for :class:`.TaskCancelled`, alone or in a group. A handler
+    for SIGTERM marks unfinished tasks as interrupted before the process ends (setting ``progress.sigterm``).
+
+    :param config: the application's :class:`pyramid.config.Configurator`
+    :raises pyramid.exceptions.ConfigurationError: for an invalid setting, naming it and its value
+    """
+    runtime = Runtime.from_settings(config.registry.settings)
+    settings = runtime.settings
+    _register(config, runtime)
+    config.include('pyramid_chameleon')
+    config.add_translation_dirs(f'{PACKAGE}:locale')
+    config.add_renderer(_RENDERER, JSON())
+    options = {
+        'permission': settings.permission or NO_PERMISSION_REQUIRED,
+        'decorator': views.json_errors,
+        'require_csrf': False,  # pyramid_progress.web.csrf checks what needs it
+    }
+    json = {'renderer': _RENDERER, **options}
+    config.add_route('progress_status', 'progress_status', request_method='GET')
+    config.add_view(views.get_progress_status_view, route_name='progress_status', **json)
+    config.add_route('progress_cancel', 'progress_cancel', request_method='POST')
+    config.add_view(views.cancel, route_name='progress_cancel', **json)
+    config.add_route('progress_tasks', 'progress_tasks', request_method='GET')
+    config.add_view(views.tasks, route_name='progress_tasks', **json)
+    config.add_view(
+        views.tasks_page,
+        route_name='progress_tasks',
+        renderer=f'{PACKAGE}:web/templates/tasks_page.pt',
+        accept='text/html',
+        **options,
+    )
+    config.add_exception_view(views.cancelled, context=TaskCancelled)
+    if hasattr(builtins, 'ExceptionGroup'):  # from Python 3.11 on
+        config.add_exception_view(views.cancelled, context=builtins.ExceptionGroup)
+    _find_static_files(config)
+    config.add_static_view(f'pyramid_progress/{__version__}', f'{PACKAGE}:static', cache_max_age=86400)
+    config.add_request_method(Progress, 'progress', reify=True)
+    process.handle_sigterm(settings.sigterm)
+
+
+def _find_static_files(config: Any) -> None:
+    """Make ``static/`` a directory of the package in a checkout without symbolic links as well.
+
+    An installation has it in the package. A checkout has it beside the package, with a symbolic link in the package, of
+    which git makes a text file on platforms without symbolic links.
+    """
+    package = Path(__file__).parent
+    if not (package / 'static').is_dir():
+        config.override_asset(f'{PACKAGE}:static/', str(package.parent / 'static'))
+
+
+def _register(config: Any, runtime: Runtime) -> None:
+    """Put the runtime and the worker threads into the application's registry, as one action of its configuration."""
+    registry = config.registry
+
+    def register() -> None:
+        set_runtime(registry, runtime)
+        registry[THREADS_KEY] = WorkerThreads(runtime.settings.threads, registry)
+
+    introspectable = config.introspectable(
+        'pyramid_progress', 'runtime', 'the storage of progress', 'pyramid_progress runtime'
+    )
+    introspectable.update({'settings': runtime.settings, 'regions': runtime.region_types()})
+    config.action('pyramid_progress', register, introspectables=(introspectable,))

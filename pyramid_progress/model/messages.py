@@ -1,0 +1,68 @@
+"""The words that visitors see: messages of the gettext domain ``pyramid_progress``, with catalogues in ``locale/``.
+
+An application adds a language with a catalogue of its own for this domain. To replace words, it registers that
+catalogue with ``config.add_translation_dirs('myapp:locale', override=True)``.
+"""
+
+from translationstring import TranslationStringFactory
+
+from .record import MESSAGE_CODE, Record
+from .values import encode
+
+_ = TranslationStringFactory('pyramid_progress')
+
+#: The words of the bars on a page, by state of a bar, and a few more. The script contains no words.
+BAR = {
+    'waiting': _('waiting', default='Waiting to start'),
+    'running': _('running', default='Running'),
+    'indeterminate': _('indeterminate', default='Running, length unknown'),
+    'stalled': _('stalled', default='Stalled: no longer responding'),
+    'cancelling': _('cancelling', default='Cancelling'),
+    'finished': _('finished', default='Finished'),
+    'failed': _('failed', default='Failed'),
+    'cancelled': _('cancelled', default='Cancelled'),
+    'lost': _('lost', default='Lost: the server no longer knows this task'),
+    'unknown': _('unknown', default='Nothing is known of this task'),
+    'trouble': _('trouble', default='Connection trouble, trying again'),
+    'signed-out': _('signed-out', default='Signed out: sign in, then reload this page'),
+    'forbidden': _('forbidden', default='You are not allowed to see this task'),
+    'progress': _('progress', default='Progress'),
+    'result': _('result', default='Result'),
+    # The script replaces {} with what it computes.
+    'left': _('left', default='About ${time} left', mapping={'time': '{}'}),
+    'rate': _('rate', default='${count} per second', mapping={'count': '{}'}),
+}
+
+PERCENT = _('percent', default='${percent}%')
+CANCEL = _('cancel', default='Cancel')
+REFRESH = _('refresh', default='Refresh')
+
+TASKS_TITLE = _('tasks-title', default='Tasks')
+
+#: The words around a task list.
+TASKS = {
+    'any': _('tasks-any', default='Any'),
+    'filter': _('tasks-filter', default='Show'),
+    'newer': _('tasks-newer', default='Newer tasks'),
+    'none': _('tasks-none', default='There are no tasks.'),
+    'older': _('tasks-older', default='Older tasks'),
+    'status': _('tasks-status', default='Status'),
+    'tag': _('tasks-tag', default='Tag'),
+    'trouble': BAR['trouble'],
+}
+
+#: The messages that the add-on itself gives to tasks, by the code that is stored with them.
+MESSAGES = {
+    'unexpected': _('unexpected', default='An unexpected error ended this task.'),
+    'interrupted': _('interrupted', default='This task was interrupted.'),
+    'retry': _('retry', default='This task waits for its next run.'),
+    'expired': _('expired', default='This task was not started in time.'),
+}
+
+
+def message_members(code: str) -> Record:
+    """Return the members of a record for one of :data:`MESSAGES`: its English text, and its code for translation.
+
+    :param code: a key of :data:`MESSAGES`
+    """
+    return {'message': encode('message', MESSAGES[code]), MESSAGE_CODE: encode('code', code)}

@@ -1,0 +1,149 @@
+"""The ``progress.`` settings of an application."""
+
+import math
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: ``callable(request, progress_id, status) -> bool``: whether a request may see a status.
+AccessRule = Callable[[Any, str, dict[str, Any]], bool]
+
+PREFIX = 'progress.'
+
+#: A hundred years, in seconds: the timeout of a lock cannot be much longer.
+_MAX_SECONDS = 100 * 365 * 86400.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings with their defaults; the table in the README describes each of them."""
+
+    tasks_region: str = 'default'
+    status_region: str = 'persistent'
+    namespace: str = 'pyramid_progress'
+    expire: float = 86400.0
+    linger: float = 60.0
+    timeout: float = 1.0
+    access: str | AccessRule = 'auto'
+    permission: str | None = None
+    operator_permission: str | None = None
+    threads: int = 4
+    poll_min: float = 0.5
+    poll_max: float = 5.0
+    #: None stands for ``auto``.
+    sigterm: bool | None = None
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> 'Settings':
+        """Return the ``progress.`` settings of an application.
+
+        :param settings: all of the application's settings, usually strings from an ini file
+        :raises ValueError: for an unknown key that begins with ``progress.``, or an invalid value, naming both
+        """
+        values = {
+            key.removeprefix(PREFIX): _PARSERS.get(key.removeprefix(PREFIX), _unknown)(key, value)
+            for key, value in settings.items()
+            if key.startswith(PREFIX)
+        }
+        parsed = cls(**values)
+        if parsed.poll_min > parsed.poll_max:
+            raise ValueError(
+                f'progress.poll_min = {parsed.poll_min:g} is more than progress.poll_max = {parsed.poll_max:g}'
+            )
+        return parsed
+
+
+def parse_seconds(key: str, value: Any) -> float:
+    """Return a positive number of seconds from a setting.
+
+    :raises ValueError: if it is not one, naming the setting and its value
+    """
+    number = _number(key, value)
+    if number <= 0:
+        raise ValueError(f'{key} = {value!r}: must be more than 0 seconds')
+    return number
+
+
+def _seconds_or_zero(key: str, value: Any) -> float:
+    number = _number(key, value)
+    if number < 0:
+        raise ValueError(f'{key} = {value!r}: must not be less than 0 seconds')
+    return number
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not abs(number) <= _MAX_SECONDS:
+        raise ValueError(f'{key} = {value!r}: must be a number of seconds')
+    return number
+
+
+def _count(key: str, value: Any) -> int:
+    try:
+        number = int(value)
+    except (OverflowError, TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise ValueError(f'{key} = {value!r}: must be a whole number of at least 1')
+    return number
+
+
+def _name(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f'{key} = {value!r}: must be a name')
+    return value.strip()
+
+
+def _boolean_or_auto(key: str, value: Any) -> bool | None:
+    word = str(value).strip().lower()
+    if word == 'auto':
+        return None
+    if word in ('true', 'yes', 'on', '1'):
+        return True
+    if word in ('false', 'no', 'off', '0'):
+        return False
+    raise ValueError(f"{key} = {value!r}: must be 'auto', 'true' or 'false'")
+
+
+def _access(key: str, value: Any) -> str | AccessRule:
+    rule = value.strip() if isinstance(value, str) else value
+    if rule in ('auto', 'id', 'owner'):
+        return str(rule)
+    if isinstance(rule, str):
+        try:
+            rule = pkgutil.resolve_name(rule)
+        except (AttributeError, ImportError, ValueError) as error:
+            raise ValueError(
+                f"{key} = {value!r}: must be 'auto', 'id', 'owner' or the dotted name of a callable,"
+                f' but this name cannot be imported ({error})'
+            ) from error
+    if not callable(rule):
+        raise ValueError(f'{key} = {value!r}: must name a callable, not {rule!r}')
+    checked: AccessRule = rule
+    return checked
+
+
+def _unknown(key: str, value: Any) -> Any:
+    known = ', '.join(PREFIX + name for name in sorted(_PARSERS))
+    raise ValueError(f'{key} = {value!r}: unknown setting; valid settings: {known}')
+
+
+_PARSERS: dict[str, Callable[[str, Any], Any]] = {
+    'tasks_region': _name,
+    'status_region': _name,
+    'namespace': _name,
+    'expire': parse_seconds,
+    'linger': _seconds_or_zero,
+    'timeout': parse_seconds,
+    'access': _access,
+    'permission': _name,
+    'operator_permission': _name,
+    'threads': _count,
+    'poll_min': parse_seconds,
+    'poll_max': parse_seconds,
+    'sigterm': _boolean_or_auto,
+}

@@ -1,0 +1,96 @@
+"""Calls of a Redis server within a time limit, in threads and forked processes."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TypeVar
+
+import redis
+
+from ...system import process
+from ..interface import StorageError
+from .location import Location
+from .semaphore import FairSemaphore
+
+T = TypeVar('T')
+
+#: What a server answers that was, or is not yet, the primary. Redis before version 7 has it in the middle of the
+#: message if a script runs into it, and redis-py then raises a general error.
+_NOT_PRIMARY = ('READONLY', 'MASTERDOWN', 'LOADING')
+
+
+class Client(process.Participant):
+    """Calls of one Redis server, or of the primary server that sentinels name.
+
+    A call takes at most twice the timeout: half of it to wait for a connection, or for an attempt that fails; half of
+    it for the sentinels or to connect; and all of it for the server's answer. A server that hangs is noticed after one
+    timeout.
+
+    :param location: where the server is
+    :param timeout: seconds to wait for an answer
+    """
+
+    def __init__(self, location: Location, timeout: float) -> None:
+        self.name = location.name
+        self._location = location
+        self._timeout = timeout
+        self._open()
+        process.register(self)
+
+    def _open(self) -> None:
+        self._redis = self._location.connect(self._timeout)
+        self._connections = FairSemaphore(self._location.max_connections)
+
+    def after_fork_in_child(self) -> None:
+        # The parent uses its connections, and a thread of the parent may hold a lock of the pool.
+        self._open()
+
+    def close(self) -> None:
+        """Close the connections that no thread uses. Others close with this object; a later call makes new ones."""
+        _disconnect(self._redis)
+
+    def call(self, command: Callable[['redis.Redis'], T]) -> T:
+        """Return what *command* returns, which is called with redis-py's client.
+
+        It is called once more, on a new connection, if the connection broke, or the server is not the primary: that is
+        how a restart or a failover shows. It may then take effect twice. All commands of the driver may, except that
+        the acknowledgement of a finished task then returns False.
+
+        :raises StorageError: if the server does not answer, or refuses the command
+        """
+        began = monotonic()
+        connections = self._connections
+        if not connections.acquire(self._timeout / 2):
+            raise StorageError(f'all {self._location.max_connections} connections to Redis at {self.name} are in use')
+        try:
+            return self._attempt(command, began)
+        finally:
+            connections.release()
+
+    def _attempt(self, command: Callable[['redis.Redis'], T], began: float) -> T:
+        client = self._redis
+        try:
+            try:
+                return command(client)
+            except (redis.RedisError, OSError) as error:
+                if not _is_of_connection(error):
+                    raise
+                _disconnect(client)  # Connections made before the failure lead to the same server.
+                if monotonic() - began >= self._timeout / 2:
+                    raise
+            return command(client)
+        except (redis.RedisError, OSError) as error:
+            raise StorageError(f'Redis at {self.name} failed: {error}') from error
+
+
+def _disconnect(client: 'redis.Redis') -> None:
+    """Close the connections that no thread uses at the moment."""
+    client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Return whether another connection may have another outcome."""
+    if not isinstance(error, redis.ResponseError):
+        return True
+    if isinstance(error, (redis.ReadOnlyError, redis.exceptions.MasterDownError)):
+        return True
+    return any(code in str(error) for code in _NOT_PRIMARY)

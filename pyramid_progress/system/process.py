@@ -1,0 +1,137 @@
+"""What happens when this process forks, receives SIGTERM, or exits.
+
+Objects that hold locks, threads, connections or files take part with :func:`register`. Fork hooks exist on POSIX only.
+"""
+
+import _thread
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+from threading import Lock
+from types import FrameType
+from typing import Any
+from weakref import WeakSet
+
+log = logging.getLogger(__name__)
+
+
+class Participant:
+    """An object that takes part in the life of the process, from :func:`register` until it is garbage-collected."""
+
+    def before_fork(self) -> None:
+        """Bring what a child inherits into a consistent state, and keep other threads away from it."""
+
+    def after_fork_in_parent(self) -> None:
+        """Undo :meth:`before_fork`, which may not have been called or completed."""
+
+    def after_fork_in_child(self) -> None:
+        """Replace locks that a thread of the parent may hold, and drop what belongs to the parent."""
+
+    def stop(self) -> None:
+        """End the work in progress, because the process ends. This may run in any thread, and must be brief."""
+
+    def close(self) -> None:
+        """Release files and connections. At exit, this follows the :meth:`stop` of all participants."""
+
+
+_participants: WeakSet[Participant] = WeakSet()
+
+# Held from before a fork until after it, so that no participant is added in between.
+_forking = Lock()
+_prepared: list[Participant] = []
+
+
+def register(participant: Participant) -> None:
+    """Call the methods of *participant* at forks and at the end of the process. Only a weak reference is kept."""
+    with _forking:
+        _participants.add(participant)
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    for participant in list(_participants):
+        _prepared.append(participant)
+        participant.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    while _prepared:
+        _prepared.pop().after_fork_in_parent()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    _prepared.clear()
+    for participant in list(_participants):
+        participant.after_fork_in_child()
+    _forking.release()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def stop() -> None:
+    """Call :meth:`Participant.stop` of all participants, because the process ends."""
+    for participant in list(_participants):
+        participant.stop()
+
+
+@atexit.register
+def _at_exit() -> None:
+    stop()
+    for participant in list(_participants):
+        participant.close()
+
+
+def handle_sigterm(wanted: bool | None) -> None:
+    """Make SIGTERM, which runs no exit handlers, stop the work in progress before it takes effect.
+
+    The signal then has the effect that it had before this call.
+
+    :param wanted: True to install a handler, False not to; None to install one only if this is the main thread, SIGTERM
+        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded
+    """
+    if wanted is False:
+        return
+    previous = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if wanted is None:
+        if not is_main or previous is not signal.SIG_DFL or {'uwsgi', 'mod_wsgi'} & sys.modules.keys():
+            return
+    elif not is_main or previous is None:
+        log.warning(
+            'No handler for SIGTERM is installed: %s.',
+            'only the main thread can install one' if not is_main else 'the present one was not installed by Python',
+        )
+        return
+    if not isinstance(previous, _SigtermHandler):
+        signal.signal(signal.SIGTERM, _SigtermHandler(previous))
+
+
+class _SigtermHandler:
+    """Stops all participants, then passes the signal on to the previous handler.
+
+    :param previous: what :func:`signal.getsignal` returned
+    """
+
+    def __init__(self, previous: Any) -> None:
+        self._previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(number, self._previous)  # a second signal takes effect at once
+        # In a thread of its own: the interrupted frame may hold a lock that stopping needs, and must continue in order
+        # to release it. threading.Thread.start() itself takes a lock that the frame may hold.
+        _thread.start_new_thread(self._stop_and_resend, (number,))
+
+    def _stop_and_resend(self, number: int) -> None:
+        try:
+            stop()
+        finally:
+            os.kill(os.getpid(), number)
+            if self._previous is signal.SIG_DFL:
+                # The kernel does not deliver a signal without handler to the first process of a container.
+                os._exit(128 + number)

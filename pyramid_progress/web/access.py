@@ -1,0 +1,102 @@
+"""Who may see a task, decided at each request."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from pyramid.interfaces import ISecurityPolicy
+
+from ..model.record import CANCEL, CANCELLABLE, MESSAGE_CODE, TERMINAL_STATUSES
+from ..model.status import UNKNOWN, Status, decode, is_unacknowledged_end, to_status
+from ..runtime import get_runtime
+from .i18n import translated_message
+
+
+class Visitor:
+    """The user of a request, as far as tasks are concerned. What takes time to find out is found out once, if at all.
+
+    :param request: the current request
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._runtime = get_runtime(request.registry)
+        self._settings = self._runtime.settings
+        #: The setting ``progress.access``.
+        self.access = self._settings.access
+
+    def visible_statuses(self, progress_ids: Sequence[str], *, acknowledge: bool = False) -> dict[str, Status]:
+        """Return what this user may see of some tasks, in one call of the store.
+
+        :param progress_ids: ids of tasks
+        :param acknowledge: whether to acknowledge finished tasks
+        :return: by id, the status without its owner, and with ``cancellable: True`` if the user may cancel the task. A
+            finished task is visible for ``progress.linger`` seconds after its end was acknowledged. What the user may
+            not see is as unknown as what does not exist.
+        :raises pyramid_progress.storage.StorageError: if the store does not answer
+        """
+        storage = self._runtime.store().storage
+        texts = storage.get_many_serialized(progress_ids)
+        visible = {}
+        for progress_id in progress_ids:
+            visible[progress_id] = dict(UNKNOWN)
+            if progress_id not in texts:
+                continue
+            members = decode(texts[progress_id])
+            status = to_status(members, storage.now)
+            may_see = self.may_see(progress_id, status)
+            if may_see or self.is_operator:
+                if _can_cancel(members) and self.may_cancel(status):
+                    status['cancellable'] = True
+                if MESSAGE_CODE in members:
+                    status['message'] = translated_message(self._request, members)
+                status.pop('owner', None)
+                visible[progress_id] = status
+            # An operator does not acknowledge the ends of other users' tasks.
+            if acknowledge and may_see and is_unacknowledged_end(members):
+                storage.acknowledge(progress_id, self._settings.linger)
+        return visible
+
+    @cached_property
+    def userid(self) -> str | None:
+        """The user's id as a string; None if there is none."""
+        userid = self._request.authenticated_userid
+        return None if userid is None else str(userid)
+
+    @cached_property
+    def is_operator(self) -> bool:
+        """Whether this request has the ``progress.operator_permission``."""
+        permission = self._settings.operator_permission
+        # Without a security policy, Pyramid grants every permission.
+        return permission is not None and self._has_policy and bool(self._request.has_permission(permission))
+
+    def owns(self, status: Status) -> bool:
+        """Return whether a task is this user's: owner and user are compared as strings."""
+        owner = status.get('owner')
+        return owner is not None and str(owner) == self.userid
+
+    def may_see(self, progress_id: str, status: Status) -> bool:
+        """Return whether ``progress.access`` lets this request see a task."""
+        if callable(self.access):
+            return bool(self.access(self._request, progress_id, dict(status)))
+        if self.access == 'id' or (self.access == 'auto' and self._is_open(status)):
+            return True
+        return self.owns(status)
+
+    def may_cancel(self, status: Status) -> bool:
+        """Return whether this request, which sees a task, may ask it to stop.
+
+        Its owner may, and an operator; if it has no owner, anyone who knows its id.
+        """
+        return status.get('owner') is None or self.owns(status) or self.is_operator
+
+    def _is_open(self, status: Status) -> bool:
+        return status.get('owner') is None or not self._has_policy
+
+    @cached_property
+    def _has_policy(self) -> bool:
+        return self._request.registry.queryUtility(ISecurityPolicy) is not None
+
+
+def _can_cancel(members: dict[str, Any]) -> bool:
+    return CANCELLABLE in members and CANCEL not in members and members['status'] not in TERMINAL_STATUSES

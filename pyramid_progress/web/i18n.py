@@ -1,0 +1,55 @@
+"""The language of a request."""
+
+from pathlib import Path
+from typing import Any
+
+from pyramid.i18n import make_localizer
+from pyramid.interfaces import ILocalizer, ITranslationDirectories
+
+from ..model.messages import MESSAGES
+from ..model.record import MESSAGE_CODE
+
+
+def localizer_of(request: Any) -> Any:
+    """Return the localizer of a request's locale, or that of the default locale if there is no catalogue for it.
+
+    ``request.localizer`` is not used: Pyramid keeps a localizer for every name that a request gives, so that requests
+    could fill the memory; and its locale negotiator raises ``ValueError`` for a query string that is not UTF-8.
+    """
+    registry = request.registry
+    directories = registry.queryUtility(ITranslationDirectories, default=[])
+    name = registry.settings['pyramid.default_locale_name']
+    try:
+        wanted = request.locale_name
+    except ValueError:
+        wanted = name
+    for candidate in (wanted, wanted.split('_')[0]):
+        if candidate != name and _has_catalogue(candidate, directories):
+            name = candidate
+            break
+    localizer = registry.queryUtility(ILocalizer, name=name)
+    if localizer is None:
+        localizer = make_localizer(name, directories)
+        registry.registerUtility(localizer, ILocalizer, name=name)
+    return localizer
+
+
+def language_of(request: Any) -> str:
+    """Return the language of a request as an HTML ``lang`` attribute has it."""
+    name: str = localizer_of(request).locale_name
+    return name.replace('_', '-')
+
+
+def translated_message(request: Any, members: dict[str, Any]) -> Any:
+    """Return the message of a task, translated if it is one of the add-on's own.
+
+    :param members: the decoded members of the task's record
+    """
+    message = MESSAGES.get(members.get(MESSAGE_CODE, ''))
+    return members.get('message') if message is None else localizer_of(request).translate(message)
+
+
+def _has_catalogue(name: str, directories: list[str]) -> bool:
+    if not name.replace('_', '').isalnum():  # it becomes part of a path
+        return False
+    return any(Path(directory, name, 'LC_MESSAGES').is_dir() for directory in directories)

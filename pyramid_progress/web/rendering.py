@@ -1,0 +1,231 @@
+"""What a page shows of tasks: the element ``<pyramid-progress>``, and the script and style sheet that it needs."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+from pyramid.renderers import get_renderer
+
+from ..model.messages import BAR, CANCEL, PERCENT, REFRESH
+from ..model.record import TERMINAL_STATUSES
+from ..model.status import UNKNOWN, Status, bar_state, percentage, to_float
+from ..model.values import check_id
+from ..runtime import get_runtime
+from ..storage import StorageError
+from . import csrf
+from .access import Visitor
+from .i18n import language_of, localizer_of
+from .task_list import TaskList, task_list
+
+#: The package's name, which is another one if it is part of an application's package.
+PACKAGE = __name__.rsplit('.', 2)[0]
+
+_MACROS = ('assets', 'bar', 'form', 'tasks')
+
+#: A URL of the web: with its scheme, or without one, if a path, query or fragment comes before any colon.
+_WEB_URL = re.compile(r'https?:|[^:/?#]*([/?#]|\Z)', re.IGNORECASE)
+
+
+class Markup(str):
+    """Text that is markup already: it has ``__html__``, so that no template language escapes it."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a bar shows, as text: the script draws the same from the same status."""
+
+    #: the status as JSON text, for the script; None if it could not be read
+    status: str | None
+    #: a key of :data:`.messages.BAR`, and its word
+    state: str
+    word: str
+    #: the task's label and message, or ''
+    label: str
+    message: str
+    #: '42%', or the completed amount if the length is not known, or ''
+    amount: str
+    #: the value of the native ``<progress>``, from 0 to 100; None if it is indeterminate
+    value: str | None
+    #: the accessible name of the native ``<progress>``
+    name: str
+    #: the URL of the result, or None, and its text, or ''
+    result_url: str | None
+    result_text: str
+    #: whether the task has ended, and whether this request may ask it to stop
+    is_over: bool
+    is_cancellable: bool
+    #: the word of the button that asks the task to stop, and of the link that reloads a page without script
+    cancel: str
+    refresh: str
+
+
+class Rendering:
+    """The part of ``request.progress`` that draws.
+
+    :param request: the current request
+    """
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+        self._statuses: dict[str, Status] = {}
+
+    @property
+    def macros(self) -> Mapping[str, Any]:
+        """The Chameleon macros ``assets``, ``bar``, ``form`` and ``tasks``, for ``metal:use-macro``.
+
+        ``bar`` needs a variable ``progress_id`` where it is used.
+        """
+        return {name: self._template(name).macros[name] for name in _MACROS}
+
+    def assets(self) -> Markup:
+        """Return the elements that a page with bars needs in its head."""
+        return Markup(self._template('assets')(request=self.request))
+
+    def bar(self, progress_id: str) -> Markup:
+        """Return the element that shows a task, with its current state.
+
+        If the store does not answer, the bar shows connection trouble, and recovers with the store.
+
+        :param progress_id: the task's id
+        :raises TypeError: if it is not a string
+        :raises ValueError: if it is not a valid id
+        """
+        return Markup(self._template('bar')(request=self.request, progress_id=progress_id))
+
+    def preload(self, progress_ids: Iterable[str]) -> None:
+        """Read the statuses of several tasks in one call of the store, for the bars of this request.
+
+        Without this, each bar reads its own.
+
+        :param progress_ids: the ids of tasks
+        """
+        try:
+            self._statuses |= self.visitor.visible_statuses([check_id(progress_id) for progress_id in progress_ids])
+        except StorageError:
+            return  # each bar shows it
+
+    def form(self) -> Markup:
+        """Return the place of the bar in a form whose POST is the slow work.
+
+        The bar is shown while the browser waits for the answer. The form sends the bar's ``progress_id``, which
+        :meth:`.request.Progress.start` uses. A form with the attribute ``data-progress`` has the bar at its end,
+        without this.
+        """
+        return Markup(self._template('form')())
+
+    def tasks(self) -> Markup:
+        """Return the tasks that the request may list, by the ``tag``, ``status`` and ``page`` of its query string."""
+        return Markup(self._template('tasks')(request=self.request))
+
+    @cached_property
+    def visitor(self) -> Visitor:
+        """The user of the request."""
+        return Visitor(self.request)
+
+    # The templates use what follows.
+
+    @property
+    def client_config(self) -> str:
+        """What a page tells the script, as JSON text: the status URL, the intervals, the language, the words."""
+        translate = localizer_of(self.request).translate
+        settings = get_runtime(self.request.registry).settings
+        return json.dumps(
+            {
+                'src': self.request.route_path('progress_status'),
+                'min': settings.poll_min,
+                'max': settings.poll_max,
+                'lang': language_of(self.request),
+                'words': {name: translate(word) for name, word in BAR.items()},
+            }
+        )
+
+    @property
+    def csrf_field(self) -> dict[str, str] | None:
+        """The hidden field that a form needs, see :func:`.csrf.field`."""
+        return csrf.field(self.request)
+
+    @property
+    def task_list(self) -> TaskList:
+        """What the macro ``tasks`` draws."""
+        listed = task_list(self.request, self.visitor)
+        self._statuses |= listed.tasks
+        return listed
+
+    def static_path(self, name: str) -> str:
+        """Return the path of a file of the widget."""
+        path: str = self.request.static_path(f'{PACKAGE}:static/{name}')
+        return path
+
+    def describe(self, progress_id: str, status: Status | None = None) -> Bar:
+        """Return what a bar shows of a task at this moment, without acknowledging its end.
+
+        :param progress_id: the task's id
+        :param status: its status, if that was read already
+        :raises TypeError: if it is not a string
+        :raises ValueError: if it is not a valid id
+        """
+        check_id(progress_id)
+        try:
+            if status is None and progress_id not in self._statuses:
+                self._statuses |= self.visitor.visible_statuses([progress_id])
+            return self._describe(status or self._statuses[progress_id])
+        except StorageError:
+            return self._describe(UNKNOWN, trouble=True)
+
+    def missing(self, macro: str, variable: str) -> NoReturn:
+        """Report that a macro is used without a variable that it needs.
+
+        :raises NameError: always
+        """
+        raise NameError(f'the macro {macro!r} of pyramid_progress needs a variable {variable!r} where it is used')
+
+    def _describe(self, status: Status, *, trouble: bool = False) -> Bar:
+        translate = localizer_of(self.request).translate
+        percent = percentage(status)
+        state = 'trouble' if trouble else bar_state(status)
+        current = to_float(status.get('current'))
+        if percent is not None:
+            amount = translate(PERCENT % {'percent': math.floor(percent)})
+        else:
+            amount = f'{current:.15g}' if current else ''
+        # A status word of the application's own is shown as it is.
+        is_own = state in ('running', 'indeterminate') and status['status'] != 'running'
+        label = _text(status.get('label'))
+        result = status.get('result')
+        result = result if isinstance(result, dict) else {}
+        result_url = _text(result.get('url'))
+        if not _WEB_URL.match(result_url):
+            result_url = ''
+        return Bar(
+            status=None if trouble else json.dumps(status),
+            state=state,
+            word=status['status'] if is_own else translate(BAR[state]),
+            label=label,
+            message=_text(status.get('message')),
+            amount=amount,
+            value=None if state == 'indeterminate' else f'{percent or 0:g}',
+            name=label or translate(BAR['progress']),
+            result_url=result_url or None,
+            result_text=_text(result.get('text')) or (translate(BAR['result']) if result_url else ''),
+            is_over=state in TERMINAL_STATUSES,
+            is_cancellable='cancellable' in status,
+            cancel=translate(CANCEL),
+            refresh=translate(REFRESH),
+        )
+
+    def _template(self, name: str) -> Any:
+        spec = f'{PACKAGE}:web/templates/{name}.pt'
+        return get_renderer(spec, registry=self.request.registry).implementation()
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ''

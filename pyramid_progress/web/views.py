@@ -1,0 +1,156 @@
+"""The views: statuses, the task list, and the cancel request."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
+
+from pyramid.exceptions import PredicateMismatch
+from pyramid.httpexceptions import (
+    HTTPBadRequest,
+    HTTPConflict,
+    HTTPException,
+    HTTPNotFound,
+    HTTPSeeOther,
+    HTTPServiceUnavailable,
+)
+
+from ..model.messages import TASKS_TITLE
+from ..model.record import CANCEL
+from ..model.values import check_id
+from ..runtime import get_runtime
+from ..storage import StorageError
+from ..work.errors import is_cancel
+from . import csrf
+from .access import Visitor
+from .body import posted_id
+from .i18n import language_of, localizer_of
+from .task_list import find_tasks, parse_filters
+
+log = logging.getLogger(__name__)
+
+#: How many tasks one request may ask for.
+MAX_IDS = 50
+
+#: Seconds after which a client may ask again if the store does not answer.
+RETRY_AFTER = 2
+
+View = Callable[[Any, Any], Any]
+
+
+def get_progress_status_view(request: Any) -> dict[str, Any]:
+    """Return the status of the task, or the tasks, that a request asks for: the JSON view.
+
+    :param request: a request with ``progress_id`` in its query string, once or up to 50 times
+    :return: for one id, the status without ``owner``; for several, a dict of statuses by id
+    :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, an invalid one, or too many
+    """
+    progress_ids = _progress_ids(request)
+    # HEAD is a safe method (RFC 9110 section 9.2.1) whose answer shows no end to anyone.
+    statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method == 'GET')
+    return statuses if len(progress_ids) > 1 else statuses[progress_ids[0]]
+
+
+def _progress_ids(request: Any) -> list[str]:
+    try:
+        query = request.GET
+        progress_ids = query.getall('progress_id') if hasattr(query, 'getall') else [query['progress_id']]
+    except KeyError:
+        progress_ids = []
+    if not progress_ids:
+        raise HTTPBadRequest('Missing argument')
+    if len(progress_ids) > MAX_IDS:
+        raise HTTPBadRequest(f'There are {len(progress_ids)} progress_id arguments, more than {MAX_IDS}')
+    return [_check_id(progress_id) for progress_id in progress_ids]
+
+
+def _check_id(progress_id: str) -> str:
+    try:
+        return check_id(progress_id)
+    except ValueError as error:
+        raise HTTPBadRequest(str(error)) from None
+
+
+def tasks(request: Any) -> dict[str, Any]:
+    """Return the tasks that a request may list, by the ``tag``, ``status`` and ``page`` of its query string."""
+    return asdict(find_tasks(request, **parse_filters(request)))
+
+
+def tasks_page(request: Any) -> dict[str, Any]:
+    """Return what the task page shows, apart from its macro."""
+    return {'title': localizer_of(request).translate(TASKS_TITLE), 'lang': language_of(request)}
+
+
+def cancel(request: Any) -> Any:
+    """Ask the task of a POST's ``progress_id`` to stop.
+
+    The answer is the task's status for a JSON client, and a redirect to the page of the form for a browser.
+
+    :param request: a request that passes :func:`pyramid_progress.web.csrf.check`
+    :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, or an invalid one
+    :raises pyramid.httpexceptions.HTTPNotFound: if there is no such task, or none that the request may see
+    :raises pyramid.httpexceptions.HTTPConflict: if the task is not cancellable, or has ended
+    """
+    progress_id = posted_id(request)
+    csrf.check(request)
+    if progress_id is None:
+        raise HTTPBadRequest('Missing argument')
+    _check_id(progress_id)
+    visitor = Visitor(request)
+    status = visitor.visible_statuses([progress_id])[progress_id]
+    if status['status'] == 'unknown':
+        raise HTTPNotFound('There is no such task.')
+    if status['status'] != 'cancelling':
+        if 'cancellable' not in status:
+            raise HTTPConflict('This task cannot be cancelled.')
+        storage, expire, _ = get_runtime(request.registry).store()
+        storage.update_active({progress_id: {CANCEL: 'true'}}, expire)
+        status = visitor.visible_statuses([progress_id])[progress_id]
+    accepted = request.accept.acceptable_offers(['text/html', 'application/json'])
+    if accepted and accepted[0][0] == 'text/html':
+        return HTTPSeeOther(_page_of(request))
+    return status
+
+
+def _page_of(request: Any) -> str:
+    """Return the URL of the page with the form; the application's root if the browser does not send it."""
+    page = request.referer or ''
+    return page if page.startswith(request.host_url + '/') else request.application_url + '/'
+
+
+def cancelled(error: Any, request: Any) -> HTTPException:
+    """Answer a request whose own work was cancelled.
+
+    :param error: :class:`.TaskCancelled`, or any group of exceptions
+    :raises pyramid.exceptions.PredicateMismatch: if the group contains anything else, so that the application's own
+        exception views answer
+    """
+    if not is_cancel(error):
+        raise PredicateMismatch('The group contains other exceptions than TaskCancelled.')
+    return HTTPConflict('This was cancelled.')
+
+
+def json_errors(view: View) -> View:
+    """Decorate a view so that its errors are answers of its own.
+
+    They are returned, not raised, so that an application's own error pages do not replace them. No answer may be
+    cached: ``Cache-Control: no-store`` (RFC 9111 section 5.2.2.5).
+    """
+
+    @wraps(view)
+    def wrapper(context: Any, request: Any) -> Any:
+        try:
+            response = view(context, request)
+        except HTTPException as error:
+            response = error
+        except UnicodeDecodeError:
+            response = HTTPBadRequest('The query string is not UTF-8')
+        except StorageError as error:
+            log.warning('The status of a task cannot be read: %s', error)
+            response = HTTPServiceUnavailable('The progress of tasks cannot be read at the moment.')
+            response.headers['Retry-After'] = str(RETRY_AFTER)
+        response.headers['Cache-Control'] = 'no-store'
+        return response
+
+    return wrapper

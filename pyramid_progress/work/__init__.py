@@ -1,0 +1,1 @@
+"""What runs: task objects, the publisher of their progress, worker threads."""

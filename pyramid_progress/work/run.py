@@ -1,0 +1,280 @@
+"""A run of a task: its position and its end, as the publisher writes them to the store."""
+
+import logging
+import secrets
+import time
+from threading import RLock
+from typing import Any, SupportsFloat
+
+from ..model.messages import message_members
+from ..model.record import CANCEL, CANCELLABLE, HEARTBEAT, HEARTBEAT_INTERVAL, Record, has_ended
+from ..model.values import check_id, encode, encode_number, to_number
+from ..runtime import get_runtime
+from ..statuses import new_record
+from ..storage import StorageError
+from .errors import TaskCancelled, end_of
+from .position import CancelFlag, Span, add, overall, share
+from .publisher import publisher
+
+log = logging.getLogger(__name__)
+
+#: The heartbeat of a task that no process runs: one that is never missing. JSON has no infinity, but numbers greater
+#: than any float.
+_AT_REST = '1e999'
+
+
+def new_progress_id() -> str:
+    """Return a progress id of 128 random bits, which cannot be guessed."""
+    return secrets.token_hex(16)
+
+
+class TaskRun:
+    """A run of a task, apart from the :class:`.task.Task` that its user holds.
+
+    The publisher holds this, and so does not keep the user's object alive. Integrations, such as
+    :mod:`pyramid_progress.celery`, work with it directly.
+
+    :param label: the name of the task
+    :param owner: the user whose task it is; None for no particular user
+    :param length: the total amount of work, None if it is not known
+    :param tags: any JSON value
+    :param progress_id: its id; None for a new one
+    :param cancellable: whether it can be asked to stop
+    """
+
+    def __init__(
+        self,
+        label: Any,
+        owner: Any = None,
+        length: SupportsFloat | None = None,
+        tags: Any = None,
+        progress_id: str | None = None,
+        cancellable: bool = True,
+    ) -> None:
+        self.id = new_progress_id() if progress_id is None else check_id(progress_id)
+        self.runtime = get_runtime()
+        self.owner = owner
+        #: The innermost span that is being done: the task, or a stage of it.
+        self.span = Span(None if length is None else to_number('length', length))
+        self.is_cancelled = False
+        #: What the loops of the task test at each step.
+        self.cancel_flag = CancelFlag()
+        self._spans: tuple[Span, ...] = (self.span,)
+        self._fixed = new_record(owner, label, tags, self.span.length, 0)
+        if cancellable:
+            self._fixed[CANCELLABLE] = 'true'
+        self._status = 'pending'
+        self._end: Record = {}
+        self._known: Record = {}
+        self._next_heartbeat = 0.0
+        self._lock = RLock()
+        self._epoch = publisher.epoch
+
+    def start(self, status: str = 'running') -> 'TaskRun':
+        """Store the task with a first *status*, 'running' or 'pending', and publish it.
+
+        :raises ValueError: if its id is in use by another owner
+        """
+        self._status = status
+        try:
+            storage, expire, _ = self.runtime.store()
+            changes = self.changes(storage.now())
+            if not storage.start(self.id, self.record() | changes, expire):
+                raise ValueError(f'progress_id {self.id!r} is in use by another owner')
+            self.published(changes)
+        except StorageError as error:
+            log.warning('Task %s starts, but the store of progress does not answer: %s', self.id, error)
+        publisher.publish(self)
+        return self
+
+    def enqueue(self) -> None:
+        """Store the task as pending, for the process that will resume it. It is not published.
+
+        :raises ValueError: if its id is in use by another owner
+        """
+        try:
+            storage, expire, _ = self.runtime.store()
+            if not storage.start(self.id, self.record() | {HEARTBEAT: _AT_REST}, expire):
+                raise ValueError(f'progress_id {self.id!r} is in use by another owner')
+        except StorageError as error:
+            log.warning('Task %s is sent, but the store of progress does not answer: %s', self.id, error)
+
+    def resume(self) -> bool:
+        """Run and publish a task that another process stored; return False if it was asked to stop."""
+        self._status = 'running'
+        try:
+            storage, expire, _ = self.runtime.store()
+            record = storage.get_many((self.id,)).get(self.id, {})
+            if CANCEL in record or record.get('status') == '"cancelled"':
+                set_resting_status(self.id, 'cancelled')
+                return False
+            # The process that stored the task decided its owner, label and start.
+            self._fixed |= {name: record[name] for name in self._fixed if name in record}
+            changes = self.changes(storage.now())
+            if not record or has_ended(record):
+                storage.start(self.id, self.record() | changes, expire)
+            else:
+                storage.update_active({self.id: changes}, expire)  # not a new start, which would drop a cancel request
+            self.published(changes)
+        except StorageError as error:
+            log.warning('Task %s begins, but the store of progress does not answer: %s', self.id, error)
+        publisher.publish(self)
+        return True
+
+    def release(self, code: str) -> None:
+        """Make a task that has not ended pending again, for the process that will resume it.
+
+        :param code: the code of its message, a key of :data:`.messages.MESSAGES`
+        """
+        with self._lock:
+            if self._end:
+                return
+            self._end = {'status': '"pending"', **message_members(code), HEARTBEAT: _AT_REST}
+        publisher.release(self)
+
+    def begin(self) -> bool:
+        """Turn a pending task into a running one; return False if it has ended."""
+        with self._lock:
+            if self._end:
+                return False
+            self._status = 'running'
+            return True
+
+    def enter(self, span: Span) -> None:
+        """Make a stage the innermost span."""
+        with self._lock:
+            self._spans = (*self._spans, span)
+            self.span = span
+
+    def leave(self, span: Span, is_done: bool) -> None:
+        """Leave a stage. Its whole weight counts if it is done; otherwise the share that is completed does."""
+        with self._lock:
+            if span not in self._spans:
+                return  # another thread has left an outer stage, and this one with it
+            index = self._spans.index(span)
+            outer = self._spans[index - 1]
+            counts_for = span.weight if is_done else share(self._spans[index:])
+            self._spans = self._spans[:index]
+            self.span = outer
+            if outer.length is not None:
+                outer.position = add(outer.position, counts_for)
+
+    def check(self) -> None:
+        """Raise :class:`.TaskCancelled` if the task was asked to stop."""
+        if self.is_cancelled:
+            raise TaskCancelled
+
+    def end_with(self, error: BaseException | None) -> None:
+        """End the task as *error* says, which leaves its block (see :func:`.end_of`); None finishes it."""
+        if error is None:
+            self.end('finished')
+            return
+        end = end_of(error)
+        if end.code == 'interrupted':
+            self.interrupt()
+            return
+        if end.code:
+            log.error('Task %s failed', self.id, exc_info=error)
+        self.end(end.status, end.message, code=end.code)
+
+    def end(
+        self, status: str, message: Any = None, result: Any = None, *, code: str | None = None, at_once: bool = True
+    ) -> None:
+        """End the task, unless it has ended, or this is a forked child, whose parent goes on with it.
+
+        :param status: a terminal status
+        :param message: its last message
+        :param result: its result, a dict
+        :param code: instead of *message*, a key of :data:`.messages.MESSAGES`
+        :param at_once: whether to write the end in the calling thread; otherwise the publisher's thread does
+        """
+        if self._epoch is not publisher.epoch:
+            return
+        members = message_members(code) if code else {'message': encode('message', message)}
+        end = {'status': encode('status', status), **members}
+        if result is not None:
+            end['result'] = encode('result', result)
+        with self._lock:
+            if self._end:
+                return
+            self._end = end
+        publisher.end(self, at_once=at_once)
+
+    def changes(self, now: float) -> Record:
+        """Return the members that the store does not have yet, with a heartbeat if one is due."""
+        changes = {name: text for name, text in self._variable().items() if self._known.get(name) != text}
+        if time.monotonic() >= self._next_heartbeat:
+            changes[HEARTBEAT] = repr(now)
+        return changes
+
+    def published(self, changes: Record) -> None:
+        """Note that the store has these *changes* now."""
+        self._known = self._known | changes
+        if HEARTBEAT in changes:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_INTERVAL
+
+    def record(self) -> Record:
+        """Return the whole record."""
+        heartbeat = {HEARTBEAT: self._known[HEARTBEAT]} if HEARTBEAT in self._known else {}
+        return self._fixed | heartbeat | self._variable()
+
+    def _variable(self) -> Record:
+        """Return the members that change during the work."""
+        spans = self._spans
+        words = [span.label for span in spans[1:]]
+        if spans[-1].message is not None or not words:
+            words.append(spans[-1].message)
+        message = words[0] if len(words) == 1 else ': '.join(map(str, words))
+        return {
+            'status': encode('status', self._status),
+            'message': encode('message', message),
+            'length': encode_number('length', spans[0].length),
+            'current': _encode_position(overall(spans)),
+        } | self._end
+
+    def cancel(self) -> None:
+        """Make the work stop at its next step."""
+        with self._lock:
+            if self.is_cancelled or CANCELLABLE not in self._fixed:
+                return
+            self.is_cancelled = True
+            for span in self._spans:
+                span.freeze()
+            self.cancel_flag.set()
+        if self._status == 'pending':
+            self.end('cancelled', at_once=False)
+
+    def interrupt(self) -> None:
+        """End the task, because its process ends."""
+        self.end('failed', code='interrupted', at_once=False)
+
+
+def set_resting_status(
+    progress_id: str, status: str, message: Any = None, *, code: str | None = None, overrule: bool = False
+) -> None:
+    """Change the status of a task that does not run in this process. A store that is down is logged.
+
+    :param progress_id: the task's id
+    :param status: its new status
+    :param message: its new message
+    :param code: instead of *message*, a key of :data:`.messages.MESSAGES`
+    :param overrule: whether to change a task that has ended, too
+    """
+    members = message_members(code) if code else {'message': encode('message', message)}
+    changes = {'status': encode('status', status), **members, HEARTBEAT: _AT_REST}
+    try:
+        storage, expire, _ = get_runtime().store()
+        if overrule:
+            storage.update(progress_id, changes, expire)
+        else:
+            storage.update_active({progress_id: changes}, expire)
+    except StorageError as error:
+        log.error('The store of progress did not take the status %r of task %s: %s', status, progress_id, error)
+
+
+def _encode_position(position: float) -> str:
+    """Return the JSON text of a position: null if it is not finite, or has more digits than Python converts to text."""
+    try:
+        return encode_number('current', position)
+    except ValueError:
+        return 'null'

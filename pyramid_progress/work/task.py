@@ -1,0 +1,209 @@
+"""The task object: what the code around slow work uses."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, SupportsFloat, TypeVar
+from weakref import finalize
+
+from ..model.values import encode, to_number
+from .errors import TaskCancelled
+from .position import Span, add
+from .run import TaskRun
+
+T = TypeVar('T')
+
+#: The tasks whose blocks this thread, or asynchronous task, is in; the innermost is the last.
+current_tasks: ContextVar[tuple['Task', ...]] = ContextVar('current_tasks', default=())
+
+
+def start_task(
+    label: Any,
+    *,
+    owner: Any = None,
+    length: SupportsFloat | None = None,
+    tags: Any = None,
+    progress_id: str | None = None,
+    cancellable: bool = True,
+) -> 'Task':
+    """Start a task. It exists from this call on, and ends with its ``with`` block or with :meth:`Task.finish`.
+
+    A store that does not answer does not stop the work: the task appears when the store answers again.
+
+    :param label: the name of the task, for visitors
+    :param owner: the user whose task it is, as ``request.authenticated_userid`` returns it; None for no particular user
+    :param length: the total amount of work, in the task's own unit: a number as for :attr:`Task.current`; None if it is
+        not known (yet)
+    :param tags: any JSON value, usually a list of strings
+    :param progress_id: its id; by default a new one that cannot be guessed
+    :param cancellable: whether it can be asked to stop
+    :return: the task
+    :raises TypeError: if a value is not a JSON value, or the length is no number, naming the argument
+    :raises ValueError: for an invalid id or one in use by another owner, NaN and infinities
+    """
+    return open_task(
+        'running', label, owner=owner, length=length, tags=tags, progress_id=progress_id, cancellable=cancellable
+    )
+
+
+def open_task(status: str, label: Any, **options: Any) -> 'Task':
+    """Start a task as :func:`start_task` does, either 'running' or, until :meth:`.TaskRun.begin`, 'pending'."""
+    return Task(TaskRun(label, **options).start(status))
+
+
+def current_task() -> 'Task | None':
+    """Return the task whose ``with`` block this thread, or asynchronous task, is in: the innermost, or None."""
+    tasks = current_tasks.get()
+    return tasks[-1] if tasks else None
+
+
+class Task:
+    """Work with a progress bar. :func:`start_task` and ``request.progress.start`` return one.
+
+    ::
+
+        with start_task('Importing customers', length=len(rows)) as task:
+            for row in task.track(rows):
+                task.message = row.name
+                load(row)
+
+    Leaving the block finishes the task. An exception marks it as failed and propagates: the bar shows the text of a
+    :class:`.ProgressError`, and a general sentence for any other exception. :class:`.TaskCancelled` marks it as
+    cancelled. A group of exceptions (:class:`ExceptionGroup`) counts as :class:`.TaskCancelled` if it contains nothing
+    else, and as its first :class:`.ProgressError` if it contains nothing but both. Methods may be called from any
+    thread.
+
+    :param run: the run of the task that this object controls
+    """
+
+    def __init__(self, run: TaskRun) -> None:
+        #: The run, for integrations.
+        self.run = run
+        # A task that is no longer referenced and has not ended cannot end any more.
+        finalize(self, run.interrupt)
+
+    @property
+    def id(self) -> str:
+        """The progress id."""
+        return self.run.id
+
+    def advance(self, n: SupportsFloat = 1) -> None:
+        """Count *n* more as completed.
+
+        :param n: any finite number, as for :attr:`current`
+        :raises TaskCancelled: if the task was asked to stop
+        :raises TypeError, ValueError: if *n* is not a finite number
+        """
+        run = self.run
+        if run.is_cancelled:
+            raise TaskCancelled
+        if type(n) is not int:
+            n = to_number('n', n)
+        try:
+            run.span.position += n
+        except OverflowError:
+            run.span.position = add(run.span.position, n)
+
+    def track(self, iterable: Iterable[T]) -> Iterator[T]:
+        """Return an iterator over *iterable* that counts each step as it is completed, at almost no cost.
+
+        A task without a length takes that of the iterable, if it has one; several add up. Of loops inside one another,
+        the outermost counts. A loop is inside another if its iterator is made while the other loop is being run in the
+        same thread and asynchronous task, or in a context that was copied meanwhile (:func:`contextvars.copy_context`).
+        Loops of other threads and asynchronous tasks add up. Several threads may draw from one iterator, if they may
+        draw from *iterable*.
+
+        :raises TaskCancelled: in the loop, if the task was asked to stop
+        """
+        run = self.run
+        return run.span.track(iterable, run.cancel_flag, self)
+
+    @property
+    def current(self) -> float:
+        """The completed amount; in a stage, that of the stage.
+
+        It can be set to any finite number: an int of any size, a float, a :class:`decimal.Decimal`, or another
+        :class:`numbers.Real`, such as numpy's numbers and fractions. An integral number becomes an int, any other
+        number a float. The same numbers are valid for lengths, weights and :meth:`advance`; a bool is not.
+        """
+        return self.run.span.done
+
+    @current.setter
+    def current(self, value: SupportsFloat) -> None:
+        value = to_number('current', value)
+        self.run.check()
+        self.run.span.done = value
+
+    @property
+    def length(self) -> float | None:
+        """The total amount of work, None if it is not known; in a stage, that of the stage."""
+        return self.run.span.length
+
+    @length.setter
+    def length(self, value: SupportsFloat | None) -> None:
+        if value is not None:
+            value = to_number('length', value)
+        span = self.run.span
+        span.length = value
+        span.adds_up = value is None
+
+    @property
+    def message(self) -> Any:
+        """What the work is doing; in a stage, what the stage is doing."""
+        return self.run.span.message
+
+    @message.setter
+    def message(self, value: Any) -> None:
+        # A copy, if it could change while the publisher reads it.
+        self.run.span.message = value if type(value) is str else json.loads(encode('message', value))
+
+    @contextmanager
+    def stage(self, label: Any, weight: SupportsFloat = 0) -> Iterator[None]:
+        """Give the work in the block a position and a length of its own.
+
+        Stages can be nested, or follow one another, but two threads cannot be in stages of one task at the same time.
+        The message begins with the labels of the stages that are being done. A stage that is left without an exception
+        counts for its whole weight; one that is left by an exception counts for the share of it that was completed,
+        also if the exception is caught and the work goes on.
+
+        :param label: the name of the stage, for visitors
+        :param weight: its share of the work, in units of the enclosing ``length``; without that, it has no effect
+        :raises TypeError, ValueError: for an invalid label or weight
+        """
+        label = json.loads(encode('label', label))
+        weight = to_number('weight', weight)
+        self.run.check()
+        run = self.run
+        span = Span(None, label, weight)
+        run.enter(span)
+        is_done = False
+        try:
+            yield
+            is_done = True
+        finally:
+            run.leave(span, is_done)
+
+    def finish(self, message: Any = None, result: dict[str, Any] | None = None) -> None:
+        """End the task as finished. After that, no method changes it any more.
+
+        :param message: its last message
+        :param result: its result: a dict with ``url``, ``text``, or both, which the bar shows as a link
+        :raises TypeError: if a value is not a JSON value, or the result is not a dict, naming the argument
+        """
+        if result is not None and not isinstance(result, dict):
+            raise TypeError(f"result must be a dict with 'url' or 'text', not {result!r}")
+        self.run.end('finished', message, result)
+
+    def __enter__(self) -> 'Task':
+        current_tasks.set((*current_tasks.get(), self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the task: finished, or as the exception says that leaves the block (see :func:`.errors.end_of`)."""
+        # Not with a token: a generator may leave its block in another context, or in another order, than it entered it.
+        current_tasks.set(tuple(task for task in current_tasks.get() if task is not self))
+        self.run.end_with(error)
