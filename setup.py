@@ -52,7 +52,7 @@ test = [
     'WebTest',
 ]
 dev = [*test, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'ruff']
-# The peers that `make bench` measures against, in the versions whose figures are told.
+# The packages that `make bench` compares with, in the versions of the published figures.
 bench = [*test, 'celery-progress == 0.5', 'pyams_utils == 2.10.0']
 
 setup(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from .place import Place
+from .environment import Environment
 from .table import HEAD, line, save
 
 #: In the order of the table; each has a module with its figures.
@@ -28,10 +28,10 @@ def main(arguments: Sequence[str]) -> None:
         parser.error(f'there is no {", ".join(unknown)}; there are {", ".join(SUBJECTS)}')
     print(HEAD)
     rows = []
-    with Place() as place:
+    with Environment() as environment:
         for subject in options.subjects or SUBJECTS:
             for figure in import_module(f'.{subject}_bench', __package__).FIGURES:
-                row = figure.row(place)
+                row = figure.row(environment)
                 print(line(row), flush=True)
                 rows.append(row)
     file = options.save or (None if options.subjects else RESULTS)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from . import missing
 from .children import child
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison
-from .place import Place
 
 #: Seconds that a task takes.
 MINUTE = 60.0
@@ -145,7 +145,7 @@ def _open(browser: Any, server: _Server, names: list[str], *, is_recorded: bool 
 
 
 @cache
-def _minute(place: Place) -> list[Run]:
+def _minute(environment: Environment) -> list[Run]:
     """Let some pages follow a task of a minute each."""
     with _world() as (browser, server):
         pages = {}
@@ -175,23 +175,23 @@ def _judge(requests: int, shown: list[Any], start: float, end: float) -> Run:
     return Run(requests, behind, at - end)
 
 
-def _requests(place: Place) -> Comparison:
-    return _against('requests', [run.requests for run in _minute(place)], 40)
+def _requests(environment: Environment) -> Comparison:
+    return _against('requests', [run.requests for run in _minute(environment)], 40)
 
 
-def _behind(place: Place) -> Comparison:
-    return _against('s', [run.behind for run in _minute(place)], 2)
+def _behind(environment: Environment) -> Comparison:
+    return _against('s', [run.behind for run in _minute(environment)], 2)
 
 
-def _end(place: Place) -> Comparison:
-    return _against('ms', [run.end * 1000 for run in _minute(place)], 500)
+def _end(environment: Environment) -> Comparison:
+    return _against('ms', [run.end * 1000 for run in _minute(environment)], 500)
 
 
 def _against(unit: str, measured: list[float], limit: float) -> Comparison:
     return Comparison(unit, measured, [limit] * len(measured))
 
 
-def _crowd(place: Place) -> Comparison:
+def _crowd(environment: Environment) -> Comparison:
     """Let pages with many bars and pages with few follow tasks that end one after the other, at the same time."""
     tasks = {f'task-{number}': MINUTE * (1 + number / (MANY - 1)) / 2 for number in range(MANY)}
     names = list(tasks)
@@ -210,7 +210,7 @@ def _crowd(place: Place) -> Comparison:
 
 
 @cache
-def _thread(place: Place) -> list[dict[str, float]]:
+def _thread(environment: Environment) -> list[dict[str, float]]:
     """Watch what a page with many bars needs of its main thread; return seconds a poll, by what for."""
     with _world() as (browser, server):
         server.start({f'task-{number}': MINUTE for number in range(MANY)})
@@ -232,12 +232,12 @@ def _thread(place: Place) -> list[dict[str, float]]:
         return rounds
 
 
-def _script(place: Place) -> Comparison:
-    return _against('ms', [one['ScriptDuration'] * 1000 for one in _thread(place)], 5)
+def _script(environment: Environment) -> Comparison:
+    return _against('ms', [one['ScriptDuration'] * 1000 for one in _thread(environment)], 5)
 
 
-def _tasks(place: Place) -> Comparison:
-    return _against('ms', [one['TaskDuration'] * 1000 for one in _thread(place)], 5)
+def _tasks(environment: Environment) -> Comparison:
+    return _against('ms', [one['TaskDuration'] * 1000 for one in _thread(environment)], 5)
 
 
 FIGURES = [

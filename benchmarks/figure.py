@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
+from .environment import Environment
 from .measure import Comparison
 from .missing import Missing
-from .place import Place
 
 
 class Target(NamedTuple):
@@ -51,13 +51,13 @@ class Figure:
     name: str
     against: str
     target: Target
-    measure: Callable[[Place], Comparison]
+    measure: Callable[[Environment], Comparison]
 
-    def row(self, place: Place) -> dict[str, Any]:
+    def row(self, environment: Environment) -> dict[str, Any]:
         """Measure it; return its row, as JSON knows it."""
         row = {'figure': self.name, 'against': self.against, 'to_reach': str(self.target)}
         try:
-            result = self.measure(place)
+            result = self.measure(environment)
         except Missing as reason:
             return row | {'met': None, 'skipped': str(reason)}
         return row | {

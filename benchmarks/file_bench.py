@@ -2,21 +2,21 @@
 
 from functools import cache, partial
 
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, compare
-from .place import Place
 from .programs import OPERATIONS, Ours, Pyams
 
 TASKS = 1_000
 
 
 @cache
-def _programs(place: Place) -> tuple[Ours, Pyams]:
-    return Ours(place.settings('file', 'file'), TASKS), Pyams('file', TASKS)
+def _programs(environment: Environment) -> tuple[Ours, Pyams]:
+    return Ours(environment.settings('file', 'file'), TASKS), Pyams('file', TASKS)
 
 
-def _operation(operation: str, place: Place) -> Comparison:
-    ours, theirs = _programs(place)
+def _operation(operation: str, environment: Environment) -> Comparison:
+    ours, theirs = _programs(environment)
     return compare(ours.contender(operation), theirs.contender(operation))
 
 

@@ -14,15 +14,15 @@ from pyramid_progress.model.record import CANCEL
 from pyramid_progress.runtime import current_store
 
 from . import missing
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, Contender, compare, time_in_turn
-from .place import Place
 
 #: Seconds in which a reader must see where a loop is, and a loop that it is cancelled.
 _SOON = 1
 
 
-def _track(place: Place) -> Comparison:
+def _track(environment: Environment) -> Comparison:
     def bare(count: int) -> None:
         for _ in range(count):
             pass
@@ -35,12 +35,12 @@ def _track(place: Place) -> Comparison:
         for _ in tqdm(range(count), file=nowhere):
             pass
 
-    with _task(place) as task, _tqdm() as (tqdm, nowhere):
+    with _task(environment) as task, _tqdm() as (tqdm, nowhere):
         bare_times, our_times, their_times = time_in_turn(Contender(bare), Contender(ours), Contender(theirs))
     return Comparison('µs', _less(our_times, bare_times), _less(their_times, bare_times))
 
 
-def _advance(place: Place) -> Comparison:
+def _advance(environment: Environment) -> Comparison:
     def ours(count: int) -> None:
         for _ in range(count):
             task.advance()
@@ -51,7 +51,7 @@ def _advance(place: Place) -> Comparison:
             bar.update()
         bar.close()
 
-    with _task(place) as task, _tqdm() as (tqdm, nowhere):
+    with _task(environment) as task, _tqdm() as (tqdm, nowhere):
         return compare(Contender(ours), Contender(theirs))
 
 
@@ -64,9 +64,9 @@ def _tqdm() -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def _task(place: Place) -> Iterator[Task]:
+def _task(environment: Environment) -> Iterator[Task]:
     """Give a task, and make sure that what the block counted is published, and that it can be cancelled."""
-    pyramid_progress.configure(place.settings('memory', 'memory'))
+    pyramid_progress.configure(environment.settings('memory', 'memory'))
     try:
         with start_task('Counting') as task:
             yield task
@@ -88,6 +88,6 @@ def _less(times: list[float], bare: list[float]) -> list[float]:
 
 
 FIGURES = [
-    Figure('what task.track() adds to an iteration', 'what tqdm adds', at_most(0.25), _track),
+    Figure('what task.track() adds to an iteration', 'what tqdm adds', at_most(0.15), _track),
     Figure('task.advance()', 'tqdm.update()', at_most(0.6), _advance),
 ]

@@ -1,13 +1,13 @@
 """The regions in memory: what the functions themselves cost."""
 
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, compare
-from .place import Place
 from .programs import Ours, Pyams
 
 
-def _set(place: Place) -> Comparison:
-    ours = Ours(place.settings('memory', 'memory'))
+def _set(environment: Environment) -> Comparison:
+    ours = Ours(environment.settings('memory', 'memory'))
     return compare(ours.contender('set'), Pyams('memory').contender('set'))
 
 

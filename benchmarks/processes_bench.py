@@ -12,9 +12,9 @@ import pyramid_progress
 from pyramid_progress import init_progress_status, set_progress_status
 
 from .children import child
+from .environment import Environment
 from .figure import Figure, at_least
 from .measure import Comparison, take_turns
-from .place import Place
 from .programs import Ours
 from .sqlite_bench import Raw
 
@@ -27,16 +27,16 @@ _TURN = 0.5
 _NOTICE = 0.05
 
 
-def _sqlite(place: Place) -> Comparison:
-    settings = place.settings('sqlite', 'processes')
+def _sqlite(environment: Environment) -> Comparison:
+    settings = environment.settings('sqlite', 'processes')
     value = Ours(settings).stored()
-    file = place.directory('processes') / 'raw.db'
+    file = environment.directory('processes') / 'raw.db'
     with _Crew(_update, settings) as ours, _Crew(_upsert, file, value) as theirs:
         return Comparison('/s', *take_turns(partial(ours.work, PROCESSES), partial(theirs.work, PROCESSES)))
 
 
-def _redis(place: Place) -> Comparison:
-    with _Crew(_update, place.settings('ext:redis', 'processes')) as crew:
+def _redis(environment: Environment) -> Comparison:
+    with _Crew(_update, environment.settings('ext:redis', 'processes')) as crew:
         return Comparison('/s', *take_turns(partial(crew.work, PROCESSES), partial(crew.work, 1)))
 
 

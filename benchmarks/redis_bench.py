@@ -8,9 +8,9 @@ from pyramid_progress.model.status import decode, to_status
 from pyramid_progress.runtime import current_store
 
 from . import missing
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, Contender, compare
-from .place import Place
 from .programs import OPERATIONS, TASK, Ours, Pyams
 
 IDS = 50
@@ -50,23 +50,23 @@ class _Raw:
             pipeline.execute()
 
 
-def _programs(place: Place) -> tuple[Ours, _Raw]:
-    ours = Ours(place.settings('ext:redis', 'redis'))
-    return ours, _Raw(place.redis('redis'), ours.stored().encode())
+def _programs(environment: Environment) -> tuple[Ours, _Raw]:
+    ours = Ours(environment.settings('ext:redis', 'redis'))
+    return ours, _Raw(environment.redis('redis'), ours.stored().encode())
 
 
-def _set(place: Place) -> Comparison:
-    ours, raw = _programs(place)
+def _set(environment: Environment) -> Comparison:
+    ours, raw = _programs(environment)
     return compare(ours.contender('set'), Contender(raw.set))
 
 
-def _get(place: Place) -> Comparison:
-    ours, raw = _programs(place)
+def _get(environment: Environment) -> Comparison:
+    ours, raw = _programs(environment)
     return compare(ours.contender('get'), Contender(raw.get))
 
 
-def _read_many(place: Place) -> Comparison:
-    ours, raw = _programs(place)
+def _read_many(environment: Environment) -> Comparison:
+    ours, raw = _programs(environment)
     ids = [f'{TASK}-{number}' for number in range(IDS)]
     ours.start(ids)
     for progress_id in ids:
@@ -85,8 +85,8 @@ def _read_many(place: Place) -> Comparison:
     return comparison
 
 
-def _round(place: Place) -> Comparison:
-    ours, raw = _programs(place)
+def _round(environment: Environment) -> Comparison:
+    ours, raw = _programs(environment)
     ids = [f'{TASK}-{number}' for number in range(IDS)]
     ours.start(ids)
     storage, expire, _ = current_store()
@@ -104,15 +104,15 @@ def _round(place: Place) -> Comparison:
     return comparison
 
 
-def _against_pyams(operation: str, place: Place) -> Comparison:
-    ours, _ = _programs(place)
+def _against_pyams(operation: str, environment: Environment) -> Comparison:
+    ours, _ = _programs(environment)
     return compare(ours.contender(operation), Pyams('ext:redis').contender(operation))
 
 
-def _against_celery_progress(place: Place) -> Comparison:
+def _against_celery_progress(environment: Environment) -> Comparison:
     celery = missing.module('celery', 'celery')
     backend = missing.module('celery_progress.backend', 'celery-progress')
-    application = celery.Celery('bench', backend=place.redis('celery'), broker='memory://')
+    application = celery.Celery('bench', backend=environment.redis('celery'), broker='memory://')
 
     @application.task(bind=True)  # type: ignore[untyped-decorator]
     def importing(task: Any) -> None:
@@ -126,10 +126,10 @@ def _against_celery_progress(place: Place) -> Comparison:
             recorder.set_progress(number, 1_000_000, 'Importing row')
 
     theirs(3)
-    told = application.AsyncResult(TASK).info
-    if (told['current'], told['description']) != (2, 'Importing row'):
-        raise RuntimeError(f'celery-progress does not give back what it was told: {told}')
-    ours, _ = _programs(place)
+    info = application.AsyncResult(TASK).info
+    if (info['current'], info['description']) != (2, 'Importing row'):
+        raise RuntimeError(f'celery-progress returns something else: {info}')
+    ours, _ = _programs(environment)
     return compare(ours.contender('set'), Contender(theirs))
 
 

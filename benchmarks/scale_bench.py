@@ -2,9 +2,9 @@
 
 from functools import cache, partial
 
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, Contender, compare
-from .place import Place
 from .programs import OPERATIONS, Ours
 
 TASKS = 100_000
@@ -14,16 +14,16 @@ _WARM_UP = 50
 
 
 @cache
-def _programs(place: Place, kind: str) -> tuple[Ours, Ours]:
-    """Return a place with many tasks, and one with one."""
+def _programs(environment: Environment, kind: str) -> tuple[Ours, Ours]:
+    """Return two stores: one with many tasks, and one with one."""
     return (
-        Ours(place.settings(kind, f'{kind.removeprefix("ext:")}-many'), TASKS),
-        Ours(place.settings(kind, f'{kind.removeprefix("ext:")}-one')),
+        Ours(environment.settings(kind, f'{kind.removeprefix("ext:")}-many'), TASKS),
+        Ours(environment.settings(kind, f'{kind.removeprefix("ext:")}-one')),
     )
 
 
-def _operation(kind: str, operation: str, place: Place) -> Comparison:
-    many, one = _programs(place, kind)
+def _operation(kind: str, operation: str, environment: Environment) -> Comparison:
+    many, one = _programs(environment, kind)
     return compare(_in_turn(many, operation), _in_turn(one, operation))
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, Contender, compare
-from .place import Place
 from .programs import TASK, Ours
 
 
@@ -44,9 +44,9 @@ class Raw:
             execute(self.SELECT, (TASK,)).fetchone()
 
 
-def _operation(operation: str, place: Place) -> Comparison:
-    ours = Ours(place.settings('sqlite', 'sqlite'))
-    raw = Raw(place.directory('sqlite') / 'raw.db', ours.stored())
+def _operation(operation: str, environment: Environment) -> Comparison:
+    ours = Ours(environment.settings('sqlite', 'sqlite'))
+    raw = Raw(environment.directory('sqlite') / 'raw.db', ours.stored())
     try:
         return compare(ours.contender(operation), Contender(getattr(raw, operation)))
     finally:

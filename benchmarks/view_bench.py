@@ -12,9 +12,9 @@ from typing import Any
 
 from . import missing
 from .children import child
+from .environment import Environment
 from .figure import Figure, at_most
 from .measure import Comparison, take_turns
-from .place import Place
 from .programs import TASK, Ours
 
 CONNECTIONS = 8
@@ -25,11 +25,11 @@ _REQUESTS = 25
 _ROUNDS = 45
 
 
-def _view(place: Place) -> Comparison:
+def _view(environment: Environment) -> Comparison:
     redis = missing.module('redis', 'redis')
     missing.module('waitress', 'waitress')
-    settings = place.settings('ext:redis', 'view')
-    url = place.redis('view')
+    settings = environment.settings('ext:redis', 'view')
+    url = environment.redis('view')
     with redis.Redis.from_url(url) as client:
         client.set(TASK, Ours(settings).stored())
     with child(_serve, _ours, settings) as our_pipe, child(_serve, _bare, url) as their_pipe:

@@ -1,7 +1,7 @@
 """What ``config.include('pyramid_progress')`` sets up."""
 
-from pathlib import Path
 import builtins
+from pathlib import Path
 from typing import Any
 
 from pyramid.renderers import JSON
@@ -25,8 +25,9 @@ def includeme(config: Any) -> None:
 
     Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel`` and ``progress_tasks``, the static
     files under a path that contains the version, so that no page mixes the modules of two versions,
-    ``request.progress`` with its worker threads, pyramid_chameleon, and a page for :class:`.TaskCancelled`, alone or in a group. A handler
-    for SIGTERM marks unfinished tasks as interrupted before the process ends (setting ``progress.sigterm``).
+    ``request.progress`` with its worker threads, pyramid_chameleon, and a page for :class:`.TaskCancelled`, alone or in
+    a group. A handler for SIGTERM marks unfinished tasks as interrupted before the process ends (setting
+    ``progress.sigterm``).
 
     :param config: the application's :class:`pyramid.config.Configurator`
     :raises pyramid.exceptions.ConfigurationError: for an invalid setting, naming it and its value

@@ -1,8 +1,8 @@
 """Statuses in a region of any other of Beaker's types, through its NamespaceManager.
 
-Tasks are spread over a fixed number of namespaces: ``file`` and ``ext:database`` rewrite a whole namespace at
-every change, and Beaker keeps what it makes for a namespace for ever. Beside the records, each namespace has an
-index of the ids in it, since memcached cannot say which keys it holds.
+Tasks are distributed over a fixed number of namespaces: ``file`` and ``ext:database`` rewrite a whole namespace at
+every change, and Beaker never releases the objects that it creates for a namespace. Beside the records, each namespace
+has an index of the ids in it, since memcached does not list its keys.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ from .locks import Locks
 
 NAMESPACES = 64
 
-#: A longer lifetime reads back from memcached as a value long gone: it takes it for a date.
+#: memcached interprets a longer lifetime as a date, which has passed.
 _LONGEST_IN_BEAKER = 30 * 86400
 
 _INDEX = 'index'
 
 
-# Beaker pickles what it is given, so these are tuples of plain values: what a record is, when it ends, and how many
-# seconds after its last change that is; and in the index, the id with those two times as they were when last looked at.
+# Beaker pickles values, so these are tuples of plain values: a record, when it expires, and how many seconds after its
+# last change that is; and in the index, the id with those two times as they were at the last check.
 _Entry = tuple[Record, float, float]
 _Indexed = tuple[str, float, float]
 
@@ -50,8 +50,8 @@ class BeakerStorage(Storage):
     :param region: the region's options, with a ``type`` that Beaker knows
     :param namespace: the prefix of the namespaces' names
     :param timeout: seconds to wait for a lock
-    :raises ValueError: where the options will not do, saying which
-    :raises OSError: where the directory of the locks cannot be made
+    :raises ValueError: if the options are invalid, naming them
+    :raises OSError: if the directory of the locks cannot be created
     """
 
     def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
@@ -63,9 +63,9 @@ class BeakerStorage(Storage):
         self._check()
 
     def _check(self) -> None:
-        """Find out what can be known without a word to a server."""
+        """Check what can be checked without contacting a server."""
         kind = self._options['type']
-        # A library takes long to import: not with the first task, while others wait for a lock.
+        # Importing a library takes long. The first task would do it while others wait for a lock.
         self._manager._init_dependencies()
         if kind == 'ext:database':
             _check_database(self._options.get('url'))
@@ -185,7 +185,7 @@ class BeakerStorage(Storage):
 
 
 class _Bucket:
-    """A namespace that is open, and locked."""
+    """An open and locked namespace."""
 
     def __init__(self, space: Any) -> None:
         self._space = space
@@ -202,7 +202,7 @@ class _Bucket:
         if key not in index or index[key][1] > expires:
             if key not in index:
                 self._sweep(index)
-            # The index first: a record that it does not know would never be removed.
+            # The index first: a record that is not in the index would never be removed.
             index[key] = (progress_id, expires, expire)
             self._store(_INDEX, index, _LONGEST_IN_BEAKER)
         self._store(key, (record, expires, expire), expire)
@@ -226,8 +226,8 @@ class _Bucket:
     def _sweep(self, index: dict[str, _Indexed]) -> None:
         """Remove the records that have expired, from the store and from the *index*.
 
-        A record that would live longer than its lifetime from now on was written before the clock was put back;
-        it gets that lifetime from now on.
+        A record that expires later than its lifetime from now on was written before the clock was set back;
+        its lifetime starts anew.
         """
         for key, (progress_id, expires, expire) in list(index.items()):
             if self._now < expires <= self._now + expire:
@@ -244,22 +244,22 @@ class _Bucket:
             index[key] = (progress_id, expires, expire)
 
     def _entry(self, key: str) -> _Entry | None:
-        """Return what is under a key, unless it has expired."""
+        """Return the entry of a key, unless it has expired."""
         entry: _Entry | None = self._load(key)
         return entry if entry and self._now < entry[1] else None
 
     def _load(self, key: str) -> Any:
         try:
-            return self._space[key]  # memcached has None for what it does not know
+            return self._space[key]  # memcached returns None for a missing key
         except KeyError:
             return None
 
     def _store(self, key: str, value: Any, expire: float) -> None:
-        # One more second, since memcached counts by whole ticks of its clock: what has expired is known here.
+        # One more second, since memcached counts whole ticks of its clock; the exact time is checked here.
         self._space.set_value(key, value, expiretime=min(math.ceil(expire) + 1, _LONGEST_IN_BEAKER))
 
     def _delete(self, key: str) -> None:
-        # Not every manager of Beaker's ignores the deletion of what is not there.
+        # Not every manager of Beaker's ignores the deletion of a missing key.
         if key in self._space:
             del self._space[key]
 
@@ -271,7 +271,7 @@ def _check_database(url: Any) -> None:
     try:
         make_url(url)
     except ArgumentError as error:
-        raise ValueError(f'the url of a region of type ext:database will not do: {error}') from error
+        raise ValueError(f'the url of a region of type ext:database is invalid: {error}') from error
 
 
 @lru_cache(maxsize=1024)
@@ -316,7 +316,7 @@ class _SharedByBeaker(process.Participant):
     """The locks and connections that Beaker shares among all its managers."""
 
     def after_fork_in_child(self) -> None:
-        # The child must not use its parent's connections, nor wait for a thread that it does not have.
+        # The child must not use its parent's connections, nor wait for a thread that only the parent has.
         _synchronizers.mutex = RLock()
         for engine in SqlaNamespaceManager.binds.dict.values():
             engine.dispose(close=False)

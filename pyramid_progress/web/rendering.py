@@ -1,5 +1,6 @@
 """What a page shows of tasks: the element ``<pyramid-progress>``, and the script and style sheet that it needs."""
 
+import hashlib
 import json
 import math
 import re
@@ -135,7 +136,10 @@ class Rendering:
 
     @property
     def client_config(self) -> str:
-        """What a page tells the script, as JSON text: the status URL, the intervals, the language, the words."""
+        """What a page tells the script, as JSON text: the status URL, the intervals, the language, the words.
+
+        The ``channel`` is an opaque key of the user: tabs of other users of the same browser do not share it.
+        """
         translate = localizer_of(self.request).translate
         settings = get_runtime(self.request.registry).settings
         return json.dumps(
@@ -143,6 +147,9 @@ class Rendering:
                 'src': self.request.route_path('progress_status'),
                 'min': settings.poll_min,
                 'max': settings.poll_max,
+                'channel': hashlib.blake2b(
+                    (self.visitor.userid or '').encode('utf-8', 'surrogatepass'), digest_size=12
+                ).hexdigest(),
                 'lang': language_of(self.request),
                 'words': {name: translate(word) for name, word in BAR.items()},
             }

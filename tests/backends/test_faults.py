@@ -30,7 +30,7 @@ IDS = [f'job {number}' for number in range(8)]
 
 
 def work(stop=None, name='at'):
-    """Start tasks, change them, finish some and read them, until told to stop; return how many rounds that were."""
+    """Start tasks, change them, finish some and read them, until *stop* is set; return the number of rounds."""
     rounds = 0
     while not (stop and stop.is_set()):
         for progress_id in IDS:
@@ -44,7 +44,7 @@ def work(stop=None, name='at'):
 
 
 def check():
-    """Do everything once with every task, each step within a second, and find nothing half done."""
+    """Do everything once with every task, each step within a second, and find no partial change."""
     listed = timed(get_running_tasks)
     for progress_id in IDS:
         status = timed(get_progress_status, progress_id)
@@ -69,8 +69,8 @@ def timed(function, *args, **kwargs):
 
 
 @pytest.mark.promises('kills')
-def test_a_killed_writer_blocks_nobody_and_spoils_nothing(region, forked):
-    """Each writer dies at a moment of its own; who comes next goes on within a second."""
+def test_a_killed_writer_does_not_block_others_and_damages_nothing(region, forked):
+    """Each writer dies at a random moment; the next process continues within a second."""
     for _kill in range(8):
         with forked(work) as writer:
             time.sleep(random.uniform(0.005, 0.06))  # noqa: S311
@@ -188,7 +188,7 @@ def test_a_fork_while_a_thread_sets_up_the_regions(forked, directory):
 
 @pytest.mark.promises('generic', 'processes')
 def test_a_process_that_stops_in_the_middle_of_a_change(region, forked, monkeypatch):
-    """Who has to wait for it hears of it within the timeout; others do not wait; when it is gone all goes on."""
+    """Calls that need its lock fail after the timeout; others do not wait; once it continues, all calls succeed."""
     region.use(timeout=0.3)
     init_progress_status('job', 'ann', 'Import')
     store_value = beaker._Bucket.put
@@ -303,7 +303,7 @@ def test_a_lock_that_cannot_be_had_is_a_storage_error(region, directory):
 
 
 @pytest.mark.parametrize('text', [b'', b'garbage', b'\x80\x04N.'])
-def test_a_file_that_somebody_spoilt_is_a_storage_error(directory, text):
+def test_a_damaged_file_is_a_storage_error(directory, text):
     cache_regions['default'] = cache_regions['persistent'] = {'type': 'file', 'data_dir': str(directory)}
     init_progress_status('job', 'ann', 'Import')
     [file] = directory.rglob('*.cache')

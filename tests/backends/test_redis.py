@@ -271,6 +271,7 @@ ACTIONS = ['start', 'update', 'update_active', 'acknowledge', 'delete']
 
 
 @given(st.sampled_from(ACTIONS), st.none() | records, records, changes, st.booleans())
+@example('update', STATUS_AND_OWNER | {rules.MESSAGE_CODE: '"x"'}, {}, {'length': '1'}, False)
 @example('update_active', {'message': '{"started":{"_acknowledged":1}}'} | STATUS_AND_OWNER, {}, {'length': '1'}, False)
 @settings(max_examples=200, deadline=None, database=None)
 def test_the_script_follows_the_rules_of_records(shared_namespace, action, old, new, change, listed):
@@ -650,7 +651,7 @@ def test_a_server_that_hangs_is_an_error_within_twice_the_timeout(private_redis)
 
 @pytest.mark.parametrize('operation', ['running_ids', 'now', 'update'])
 def test_one_thread_waits_one_timeout_for_a_server_that_hangs(private_redis, operation):
-    storage = open_storage(private_redis.url, timeout=0.5)
+    storage = open_storage(f'{private_redis.url}?retry_on_timeout=yes&socket_timeout=9', timeout=0.5)
     arguments = ('job', {'status': '"running"'}, 60) if operation == 'update' else ()
     for _connected in range(2):
         private_redis.pause()

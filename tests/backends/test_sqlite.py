@@ -75,7 +75,7 @@ def clock(monkeypatch):
 
 
 def ask(file, question, *parameters):
-    """Return the answer of the file, asked by somebody else."""
+    """Return the rows that a question to the file returns through another connection."""
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute(question, parameters).fetchall()
 
@@ -129,7 +129,7 @@ class TestTwoWriters:
         assert 'owner' not in self.other.get_many(['job'])['job']
 
     def test_what_the_other_keeps_alive_is_not_forgotten(self, clock):
-        """It says the same as the last time, so that the row looks the same, but for its end."""
+        """Its text is the same as before, so that only the expiry of the row differs."""
         self.one.update('job', {'status': '"running"'}, 10)
         self.other.update('job', {'status': '"running"'}, 60)
         clock.now += 11
@@ -196,8 +196,8 @@ class TestExpiry:
         storage.start('newest', RUNNING, 60)
         assert count(file) == 4
 
-    def test_what_lives_on_is_not_looked_at_again_and_again(self, open_storage, file, clock):
-        """The time to look at a row is not put off with its end, but when it has come."""
+    def test_a_task_whose_expiry_was_postponed_is_checked_once(self, open_storage, file, clock):
+        """The time of the next check is not postponed with the expiry, but when it has come."""
         storage = open_storage()
         storage.start('job', RUNNING, 10)
         storage.update('job', {'status': '"running"'}, 60)
@@ -485,11 +485,11 @@ class TestLocked:
             timer.join()
 
 
-class TestFilesThatWillNotDo:
+class TestInvalidFiles:
     """What can be known at the start is said at the start, with the name of the file."""
 
     @pytest.mark.parametrize(
-        'spoil',
+        'damage',
         [
             lambda file: file.write_bytes(b'garbage' * 1000),
             lambda file: os.truncate(file, file.stat().st_size // 2),
@@ -499,21 +499,21 @@ class TestFilesThatWillNotDo:
         ],
         ids=['garbage', 'half', 'less than a header', 'a directory', 'no directory'],
     )
-    def test_at_the_start(self, use, file, spoil):
+    def test_at_the_start(self, use, file, damage):
         use()
         init_progress_status('job', 'ann', 'Import')
         cache_regions['persistent'] = cache_regions['default'] = {'type': 'memory'}
         configure({})  # and everything is closed
-        spoil(file)
+        damage(file)
         with pytest.raises(ConfigurationError, match=str(file)):
             use()
 
-    def test_one_that_is_spoilt_later(self, use, file, wait_until):
+    def test_one_that_is_overwritten_later(self, use, file, wait_until):
         use()
         init_progress_status('job', 'ann', 'Import')
-        spoilt = file.with_name('spoilt')
-        spoilt.write_bytes(b'garbage' * 1000)
-        spoilt.rename(file)
+        garbage = file.with_name('garbage')
+        garbage.write_bytes(b'garbage' * 1000)
+        garbage.rename(file)
 
         def fails():
             try:
@@ -521,12 +521,12 @@ class TestFilesThatWillNotDo:
             except StorageError as error:
                 return isinstance(error.__cause__, sqlite3.DatabaseError) and str(file) in str(error)
 
-        wait_until(fails, 5, 'nobody notices')
+        wait_until(fails, 5, 'it is not noticed')
         file.unlink()
         wait_until(lambda: get_running_tasks() == set(), 5, 'it does not come again')
 
     @pytest.mark.parametrize(('file_mode', 'directory_mode'), [(0o444, 0o777), (0o666, 0o555), (None, 0o555)])
-    def test_one_that_is_another_s(self, use, file, directory, forked, file_mode, directory_mode):
+    def test_one_that_belongs_to_another_user(self, use, file, directory, forked, file_mode, directory_mode):
         use()
         if file_mode is None:
             file.unlink()
@@ -688,16 +688,23 @@ class TestDamage:
         assert not known
         assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
 
-    def test_a_copy_that_is_written_over_the_file(self, echo, file):
-        """All processes read it, also those that have its pages in memory."""
-        with closing(sqlite3.connect(file)) as connection:
-            connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
-        copy = file.read_bytes()
-        echo()
+    def test_a_copy_that_is_written_over_the_file(self, open_storage, file):
+        """A connection that has pages of the file in memory reads the copy, as every other one does."""
+        storage = open_storage()
+        storage.start('job', RUNNING, 60)
+
+        def message():
+            return storage.get_many(['job'])['job']['message']
+
+        for text in ('"early"', '"late"'):
+            storage.update('job', {'status': '"running"', 'message': text}, 60)
+            assert ask(file, 'PRAGMA wal_checkpoint(TRUNCATE)') == [(0, 0, 0)]
+            if text == '"early"':
+                copy = file.read_bytes()
+        assert message() == '"late"'
         file.write_bytes(copy)
         time.sleep(1.2)
-        echo()
-        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+        assert message() == '"early"'
 
     def test_files_are_checked_once_a_second(self, open_storage, monkeypatch):
         storage = open_storage()

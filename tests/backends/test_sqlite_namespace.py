@@ -98,7 +98,7 @@ class TestNamespace:
         with pytest.raises(MissingCacheParameter, match='data_dir'):
             SqliteNamespaceManager('space')
 
-    def test_a_file_that_will_not_do(self, place, file):
+    def test_an_invalid_file(self, place, file):
         file.parent.mkdir()
         file.write_bytes(b'garbage' * 1000)
         with pytest.raises(OSError, match=f'{file}: file is not a database'):
@@ -106,7 +106,7 @@ class TestNamespace:
         file.unlink()
         SqliteNamespaceManager('space', **place)['a'] = 1
 
-    def test_one_that_is_spoilt_later(self, space, file):
+    def test_one_that_is_overwritten_later(self, space, file):
         space['a'] = 1
         space._database.close()
         file.write_bytes(b'garbage' * 1000)
@@ -186,7 +186,7 @@ class TestCache:
         cache = Cache('pages', **place)
         assert cache.get('sum', createfunc=lambda: cache.get('part', createfunc=lambda: 1) + 1) == 2
 
-    def test_who_is_killed_while_making_a_value_blocks_nobody(self, place, forked):
+    def test_a_process_that_is_killed_while_it_creates_a_value_does_not_block_others(self, place, forked):
         for _kill in range(5):
             cache = Cache('pages', **place)
             cache.clear()
@@ -288,7 +288,16 @@ class TestCreationLocks:
         for key in ('mine', 'free'):
             lock(key).release()
 
-    def test_who_does_not_hold_it_cannot_release_it(self, lock):
+    def test_a_wait_ends_after_a_minute_and_the_value_is_created(self, place, lock, monkeypatch):
+        monkeypatch.setattr(creation_lock, '_TIMEOUT', 0.2)
+        with held(lock('a')):
+            start = time.monotonic()
+            assert not lock('a').acquire()
+            assert 0.2 <= time.monotonic() - start < 1
+            assert Cache('space', **place).get('a', createfunc=lambda: 'mine') == 'mine'
+            assert not lock('a').acquire(wait=False)
+
+    def test_a_thread_that_does_not_hold_it_cannot_release_it(self, lock):
         with held(lock('a')):
             lock('a').release()
             assert not lock('a').acquire(wait=False)

@@ -1,5 +1,6 @@
 """Celery tasks, and what the bar tells of them: real workers take them from a real broker."""
 
+import builtins
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from support.waiting import wait_until
 from webtest import TestApp
 
 from pyramid_progress import (
+    ProgressError,
     StorageError,
     configure,
     get_progress_status,
@@ -34,6 +36,8 @@ Customers = TranslationString('customers', default='Customers')
 WAITS = 'This task waits for its next run.'
 UNEXPECTED = 'An unexpected error ended this task.'
 INTERRUPTED = 'This task was interrupted.'
+
+needs_groups = pytest.mark.skipif(not hasattr(builtins, 'ExceptionGroup'), reason='Python 3.10 has no exception groups')
 
 
 def status_of(result, later=0):
@@ -165,6 +169,22 @@ class TestLife:
         result = shop.end.apply_async([how])
         status = shows(result, status=expected['status'], current=7)
         assert status | {'result': status.get('result')} == status | expected
+
+    @needs_groups
+    @pytest.mark.parametrize(
+        ('how', 'status', 'message'),
+        [
+            ('a group of cancels', 'cancelled', None),
+            ('a group with a ProgressError', 'failed', 'The bank is closed.'),
+            ('a group with another error', 'failed', UNEXPECTED),
+        ],
+    )
+    def test_a_group_of_exceptions(self, shop, worker, how, status, message):
+        result = shop.end.apply_async([how])
+        shows(result, status=status, message=message, current=7)
+        if status == 'cancelled':
+            with pytest.raises(TaskRevokedError, match='cancelled'):
+                result.get(timeout=10)
 
     def test_before_it_begins(self, shop, worker):
         shows(shop.unlucky.apply_async(), status='failed', message='Not today.')
@@ -304,7 +324,7 @@ class TestSend:
 
     def test_an_id_that_is_in_use_by_another_owner(self, shop):
         init_progress_status('used', 'ben', 'Mine')
-        with pytest.raises(ValueError, match="task_id 'used' is in use by another owner"):
+        with pytest.raises(ValueError, match="progress_id 'used' is in use by another owner"):
             shop.export.apply_async(['any'], task_id='used', queue='nobody', progress={'owner': 'ann'})
         assert get_progress_status('used')['label'] == 'Mine'
 
@@ -341,7 +361,7 @@ class TestWithoutWorker:
         assert (status['status'], status['label'], status['current']) == ('finished', 'shop.tasks.end', 7)
 
     def test_there_is_no_progress_outside(self, shop):
-        with pytest.raises(RuntimeError, match=r'shop\.tasks\.end does not run here'):
+        with pytest.raises(RuntimeError, match=r'shop\.tasks\.end is not running here'):
             shop.end.progress  # noqa: B018
 
     def test_eager(self, shop):
@@ -359,6 +379,29 @@ class TestWithoutWorker:
             shop.app.conf.task_always_eager = False
         told = [(status['status'], status['message'], status['current'], status['owner']) for status in seen]
         assert told == [('pending', WAITS, 1, 'ann'), ('finished', None, 2, 'ann')]
+
+    @pytest.mark.parametrize(
+        ('how', 'error', 'message'),
+        [
+            ('ProgressError', ProgressError, 'The bank is closed.'),
+            ('another error', ValueError, UNEXPECTED),
+            pytest.param('a group with a ProgressError', Exception, 'The bank is closed.', marks=needs_groups),
+        ],
+    )
+    def test_an_eager_task_whose_errors_propagate_has_failed(self, shop, how, error, message):
+        shop.app.conf.update(task_always_eager=True, task_eager_propagates=True)
+        try:
+            with pytest.raises(error):
+                shop.end.apply_async([how], task_id='eager')
+        finally:
+            shop.app.conf.update(task_always_eager=False, task_eager_propagates=False)
+        assert (get_progress_status('eager')['status'], get_progress_status('eager')['message']) == ('failed', message)
+
+    def test_an_eager_task_that_exits_is_interrupted(self, shop, gate, pass_gate):
+        pass_gate()
+        with pytest.raises(SystemExit):
+            shop.leave.apply([gate], task_id='exits')
+        wait_until(lambda: get_progress_status('exits').get('message') == INTERRUPTED)
 
     def test_a_task_that_is_put_back_is_pending(self, shop, gate):
         shows(shop.put_back.apply([gate]), status='pending', message=WAITS)
@@ -409,7 +452,7 @@ class TestOutage:
         shows(result, status='running')
         with store_server.down():
             pass_gate()
-            sentence = f"The process ends before the store took the end of ['{result.id}']"
+            sentence = f'The process ends before the store has taken the end of these tasks: {result.id}'
             wait_until(lambda: sentence in worker.log.read_text())
 
 

@@ -1,21 +1,21 @@
-"""tqdm's bars feed the task: our own, and those of a library that never heard of us."""
+"""tqdm's bars feed the task: those of this package, and those of libraries that do not know it."""
 
 import asyncio
 import contextvars
 import io
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import pytest
 from beaker.cache import cache_regions
+from support.waiting import wait_until
 
 from pyramid_progress import TaskCancelled, get_progress_status, get_running_tasks, start_task
 from pyramid_progress.model.record import CANCEL
 from pyramid_progress.runtime import current_store
 from pyramid_progress.work.task import current_task
-
-from support.waiting import wait_until as wait_for
 
 pytest.importorskip('tqdm')
 
@@ -31,7 +31,7 @@ from pyramid_progress.tqdm import trange as our_trange
 
 
 class OfALibrary(tqdm.tqdm):
-    """What libraries do: a class of their own, made long before anybody thought of a task."""
+    """A class of a library, made before there is a task."""
 
     def update(self, n=1):
         return super().update(n)
@@ -93,7 +93,7 @@ class TestLoop:
             assert task.length is None
         assert stand(task) == (3, None)
 
-    def test_the_total_is_told(self, task, bar):
+    def test_the_total_is_the_length(self, task, bar):
         for _ in bar(iter('abc'), total=4):
             assert task.length == 4
         assert stand(task) == (3, 4)
@@ -128,13 +128,13 @@ class TestLoop:
             pass
         assert stand(task) == (5, 12)
 
-    def test_an_error_goes_up(self, task, bar):
+    def test_an_error_propagates(self, task, bar):
         with pytest.raises(ZeroDivisionError):
             for _ in bar(range(10)):
                 1 / 0  # noqa: B018
         assert stand(task) == (0, 10)
 
-    def test_an_error_that_is_kept_keeps_no_bar(self, task, bar):
+    def test_an_error_that_is_kept_does_not_keep_a_bar_open(self, task, bar):
         def rows():
             yield 1
             raise ValueError
@@ -157,7 +157,7 @@ class TestLoop:
                     assert stand(task) == (3, 6)
         assert stand(task) == (3, 4)
 
-    def test_what_the_bar_is_stays_the_same(self, task, bar):
+    def test_the_attributes_of_a_bar_stay_the_same(self, task, bar):
         rows = [1, 2, 3]
         loop = bar(rows)
         assert len(loop) == 3
@@ -169,7 +169,7 @@ class TestLoop:
     def test_a_loop_that_stalls_shows_where_it_is(self, task, bar):
         for i in bar(range(1000), mininterval=60):
             if i == 700:
-                wait_for(lambda: get_progress_status(task.id)['current'] == 700)
+                wait_until(lambda: get_progress_status(task.id)['current'] == 700)
                 break
 
     def test_trange(self, task):
@@ -286,7 +286,7 @@ class TestDisabled:
         assert stand(task) == (3, 3)
 
 
-class TestInOneAnother:
+class TestInside:
     def test_the_outermost_counts(self, task, bar):
         for _ in bar(range(3)):
             for _ in bar(range(100)):
@@ -312,16 +312,237 @@ class TestInOneAnother:
             assert task.message == 'Epoch 2'
         assert task.message == 'Before'
 
-    def test_a_message_of_the_works_own_stays(self, task, bar):
+    def test_a_message_that_the_work_sets_stays(self, task, bar):
         for i in bar(range(2), desc='Rows'):
             task.message = f'Row {i}'
         assert task.message == 'Row 1'
 
-    def test_a_bar_that_was_forgotten_makes_way(self, task, bar):
+    def test_a_bar_that_was_dropped_has_ended(self, task, bar):
         bar(total=10).update(5)
         for _ in bar(range(2)):
             pass
         assert stand(task) == (7, 12)
+
+    def test_a_bar_inside_a_tracked_loop(self, task, bar):
+        for _ in task.track(range(3)):
+            for _ in bar(range(100)):
+                pass
+            with bar(total=50) as by_hand:
+                by_hand.update(50)
+        assert stand(task) == (3, 3)
+
+    def test_a_tracked_loop_inside_a_bar(self, task, bar):
+        for _ in bar(range(3)):
+            for _ in task.track(range(100)):
+                pass
+        with bar(total=2) as by_hand:
+            for _ in range(2):
+                for _ in task.track(range(100)):
+                    pass
+                by_hand.update()
+        assert stand(task) == (5, 5)
+
+    def test_a_bar_in_the_iterable_of_another(self, task, bar):
+        def rows():
+            yield from bar(range(4))
+
+        for _ in bar(rows()):
+            pass
+        assert stand(task) == (4, None)
+
+    def test_a_loop_that_updates_a_bar_around_it(self, task, bar):
+        with bar(total=20) as by_hand:
+            for _ in range(2):
+                for _ in bar(range(5)):
+                    by_hand.update(2)
+                    assert task.length == 20
+        assert stand(task) == (20, 20)
+
+    def test_a_bar_that_a_loop_around_it_updates(self, task, bar):
+        rows = bar(range(10))
+        errors = bar(total=3)
+        for row in rows:
+            if row % 4 == 0:
+                errors.update()
+        errors.close()
+        assert stand(task) == (10, 10)
+
+    def test_inner_bars_that_are_replaced_before_they_are_closed(self, task, bar):
+        outer = bar(total=3)
+        for _ in range(3):
+            inner = bar(total=100)
+            for _ in range(100):
+                inner.update()
+            outer.update()
+        inner.close()
+        outer.close()
+        assert stand(task) == (3, 3)
+
+    @pytest.mark.parametrize('options', [{}, {'disable': True}])
+    def test_an_inner_bar_that_is_reset(self, task, bar, options):
+        outer, inner = bar(total=3, **options), bar(total=100, **options)
+        for _ in range(3):
+            inner.reset()
+            for _ in range(100):
+                inner.update()
+            outer.update()
+        inner.close()
+        outer.close()
+        assert stand(task) == (3, 3)
+
+    def test_bars_inside_a_loop_that_waits_for_asynchronous_tasks(self, task, bar):
+        async def load(count):
+            for _ in bar(range(count)):
+                await asyncio.sleep(0)
+
+        async def main():
+            for _ in bar(range(3)):
+                await asyncio.gather(load(20), load(40))
+
+        asyncio.run(main())
+        assert stand(task) == (3, 3)
+
+    def test_bars_inside_an_asynchronous_loop(self, task):
+        async def rows():
+            for row in range(4):
+                yield row
+
+        async def load():
+            async for _ in our_tqdm(rows(), total=4, file=io.StringIO()):
+                for _ in our_tqdm(range(100), file=io.StringIO()):
+                    pass
+
+        asyncio.run(load())
+        assert stand(task) == (4, 4)
+
+
+class TestBeside:
+    """Bars that are not inside one another add up."""
+
+    def test_loops_of_asynchronous_tasks(self, task, bar):
+        async def load(count):
+            for _ in bar(range(count)):
+                await asyncio.sleep(0.001)
+
+        async def main():
+            await asyncio.gather(load(20), load(40), load(10))
+
+        asyncio.run(main())
+        assert stand(task) == (70, 70)
+
+    def test_bars_of_asynchronous_tasks_that_are_updated_by_hand(self, task, bar):
+        async def load(count):
+            with bar(total=count) as by_hand:
+                for _ in range(count):
+                    await asyncio.sleep(0.001)
+                    by_hand.update()
+
+        async def main():
+            await asyncio.gather(load(20), load(40))
+
+        asyncio.run(main())
+        assert stand(task) == (60, 60)
+
+    def test_loops_of_threads_with_copied_contexts(self, task, bar):
+        seen = []
+
+        def work(count):
+            for _ in bar(range(count)):
+                time.sleep(0.002)
+                seen.append(stand(task))
+
+        with ThreadPoolExecutor(2) as pool:
+            futures = [pool.submit(contextvars.copy_context().run, work, count) for count in (20, 100)]
+            for future in futures:
+                future.result()
+        assert stand(task) == (120, 120)
+        assert all(current < length for current, length in seen if length == 120)
+        assert [current for current, _ in seen] == sorted(current for current, _ in seen)
+
+    @pytest.mark.parametrize('count', [2, 3, 5])
+    def test_bars_that_are_updated_by_hand_in_turn(self, task, bar, count):
+        bars = [bar(total=10, position=number) for number in range(count)]
+        for step in range(10):
+            for by_hand in bars:
+                by_hand.update()
+            if step:
+                assert stand(task) == ((step + 1) * count, 10 * count)
+        for by_hand in bars:
+            by_hand.close()
+        assert stand(task) == (10 * count, 10 * count)
+
+    def test_bars_that_are_set_by_hand_in_turn(self, task, bar):
+        with bar(total=10) as first, bar() as second:
+            for n in range(1, 11):
+                first.n = n
+                first.refresh()
+                second.n = n / 2
+                second.refresh()
+            assert stand(task) == (15, 10)
+            second.total = 5
+            second.refresh()
+            assert stand(task) == (15, 15)
+        assert stand(task) == (15, 15)
+
+    def test_a_bar_that_is_updated_after_the_first_has_ended(self, task, bar):
+        first, second = bar(total=10), bar(total=5)
+        first.update(10)
+        first.close()
+        second.update(5)
+        second.close()
+        assert stand(task) == (15, 15)
+
+    def test_loops_that_take_turns(self, task, bar):
+        for _ in zip(bar(range(5)), bar(range(5)), strict=True):
+            pass
+        assert stand(task) == (10, 10)
+
+    def test_bars_beside_one_another_inside_a_loop(self, task, bar):
+        for _ in bar(range(2)):
+            with bar(total=10) as first, bar(total=10) as second:
+                for _ in range(10):
+                    first.update()
+                    second.update()
+        assert stand(task) == (2, 2)
+
+    def test_bars_beside_one_another_with_a_length_of_the_task(self, bar):
+        with start_task('With a length', length=40) as task, bar(total=10) as first, bar(total=10) as second:
+            for _ in range(10):
+                first.update()
+                second.update()
+            assert stand(task) == (20, 40)
+
+
+@pytest.mark.parametrize('error', [TypeError, AttributeError, NotImplementedError, RuntimeError])
+@pytest.mark.parametrize('named', [False, True])
+def test_an_iterable_whose_len_raises_has_no_total(task, bar, error, named):
+    class Stream:
+        def __len__(self):
+            raise error
+
+        def __iter__(self):
+            return iter('abc')
+
+    seen = []
+    for letter in bar(iterable=Stream()) if named else bar(Stream()):
+        seen.append(letter)
+        assert task.length is None
+    assert seen == ['a', 'b', 'c']
+    assert stand(task) == (3, None)
+
+
+def test_the_total_of_an_iterable_whose_len_raises_can_be_given(task, bar):
+    class Stream:
+        def __len__(self):
+            raise NotImplementedError
+
+        def __iter__(self):
+            return iter('abc')
+
+    for _ in bar(Stream(), None, 4):
+        assert task.length == 4
+    for _ in bar(Stream(), total=5):
+        assert task.length == 9
 
 
 def seconds_to_stop(task, work):
@@ -386,7 +607,7 @@ class TestCancel:
 
         assert seconds_to_stop(task, work) < 1
 
-    def test_the_end_is_told(self, bar):
+    def test_the_task_is_cancelled(self, bar):
         with pytest.raises(TaskCancelled), start_task('To be cancelled') as task:
             ask_to_stop(task)
             for _ in bar(range(1000)):
@@ -407,7 +628,7 @@ def std_loop(**kwargs):
 
 
 class TestFeeding:
-    def test_leaves_no_trace(self, task):
+    def test_the_class_is_as_before_after_the_block(self, task):
         original = vars(tqdm.tqdm)['__new__']
         with feeding():
             assert fed(std_loop)
@@ -421,7 +642,7 @@ class TestFeeding:
         assert vars(tqdm.tqdm)['__new__'] is original
         assert type(tqdm.tqdm(disable=True)) is tqdm.tqdm
 
-    def test_what_it_makes_is_of_its_class(self, task):
+    def test_a_bar_is_of_the_class_it_was_made_of(self, task):
         with feeding():
             made = OfALibrary(disable=True)
         assert isinstance(made, OfALibrary)
@@ -490,7 +711,7 @@ class TestFeeding:
             kept = tqdm.tqdm(total=5, file=io.StringIO())
         task_id = task.id
         del task
-        wait_for(lambda: get_progress_status(task_id)['status'] == 'failed')
+        wait_until(lambda: get_progress_status(task_id)['status'] == 'failed')
         kept.close()
 
 
@@ -540,6 +761,6 @@ class TestCurrentTask:
             first.close()
             assert current_task() is tasks[1]
             contextvars.Context().run(second.close)  # as an event loop closes an asynchronous generator
-            wait_for(lambda: not get_running_tasks())
+            wait_until(lambda: not get_running_tasks())
 
         contextvars.copy_context().run(check)

@@ -13,7 +13,7 @@ import pytest
 from pyramid.scripting import prepare
 from webtest import TestApp, Upload
 
-from pyramid_progress import TaskCancelled, init_progress_status, start_task
+from pyramid_progress import TaskCancelled, configure, init_progress_status, start_task
 from pyramid_progress.demo import main
 from pyramid_progress.demo.census import take_census
 from pyramid_progress.demo.csv_import import import_csv
@@ -198,7 +198,8 @@ def test_census(visitor):
     assert f'Files: {files}' in page
 
 
-def test_a_census_counts_files_that_do_not_parse(visitor, tmp_path):
+def test_a_census_counts_files_that_do_not_parse(demo_settings, tmp_path):
+    configure(demo_settings)
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'folder' / 'good.py').write_text('class A:\n    async def f(self):\n        def g(): ...\n')
     (tmp_path / 'folder' / 'old.py').write_text('print "no"\n')
@@ -428,4 +429,4 @@ def test_servers_of_the_page_of_states(visitor):
     ask('signed-out', status=401)
     ask('forbidden', status=403)
     visitor.get(bars['failed']['src'], status=400)
-    visitor.get('/progress_status/nobody', {'progress_id': 'failed'}, status=404)
+    visitor.get('/progress_status/none', {'progress_id': 'failed'}, status=404)

@@ -493,7 +493,7 @@ class TestNumbers:
             with pytest.raises(TypeError, match=f'^{USES[use][0]} must be a number'):
                 USES[use][1](value)
 
-    @pytest.mark.parametrize('value', [True, False, '7', b'7', [7], 7j, object(), Amount(7)], ids=repr)
+    @pytest.mark.parametrize('value', [True, False, '7', b'7', [7], 7j, ..., Amount(7)], ids=repr)
     def test_anything_else_is_refused(self, use, value):
         with pytest.raises(TypeError, match=f'^{USES[use][0]} must be a number, not '):
             USES[use][1](value)

@@ -150,7 +150,9 @@ def test_a_number_is_not_none():
 
 
 @pytest.mark.parametrize(
-    'value', [float('nan'), float('inf'), -float('inf'), Decimal('NaN'), Decimal('sNaN'), Decimal('1e999'), 10**5000]
+    'value',
+    [float('nan'), float('inf'), -float('inf'), Decimal('NaN'), Decimal('sNaN'), Decimal('1e999'), 10**5000],
+    ids=['nan', 'inf', '-inf', 'Decimal nan', 'Decimal snan', 'Decimal', 'int'],  # the text of the int is refused
 )
 def test_a_number_that_is_not_finite_or_too_large_is_refused(value):
     for function in (encode_number, to_number):

@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 from celery import Celery
@@ -9,7 +10,7 @@ from celery.exceptions import Ignore, Reject
 from plaster import get_settings
 
 import pyramid_progress
-from pyramid_progress import ProgressError
+from pyramid_progress import ProgressError, TaskCancelled
 from pyramid_progress.celery import ProgressTask
 from pyramid_progress.tqdm import trange
 
@@ -23,7 +24,7 @@ gates = Path(settings['shop.gates'])
 
 
 def wait_at(gate, task):
-    """Wait until somebody opens a gate, or the task is to stop."""
+    """Wait until a gate is open, or the task is cancelled."""
     while not (gates / gate).exists():
         task.progress.advance(0)
         time.sleep(0.02)
@@ -41,6 +42,14 @@ def export(self, gate):
     return {'url': '/customers.csv', 'text': '3 customers'}
 
 
+#: Groups of exceptions that :func:`end` raises.
+GROUPS = {
+    'a group of cancels': (TaskCancelled, TaskCancelled),
+    'a group with a ProgressError': (TaskCancelled, partial(ProgressError, 'The bank is closed.')),
+    'a group with another error': (TaskCancelled, partial(ProgressError, 'The bank is closed.'), ValueError),
+}
+
+
 @app.task(base=ProgressTask, bind=True)
 def end(self, how):
     self.progress.current = 7
@@ -53,6 +62,8 @@ def end(self, how):
         return 42
     if how == 'what cannot be sent':
         return object()
+    if how in GROUPS:
+        raise ExceptionGroup('several errors', [error() for error in GROUPS[how]])  # noqa: F821  # from Python 3.11 on
     raise {
         'ProgressError': ProgressError('The bank is closed.'),
         'another error': ValueError('secret'),

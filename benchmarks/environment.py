@@ -1,4 +1,4 @@
-"""Where things are measured: directories on the disk, and Redis servers, which go when all is done."""
+"""Directories on the disk, and Redis servers, in which the benchmarks measure. They are removed at the end."""
 
 import socket
 import subprocess
@@ -11,13 +11,13 @@ from types import TracebackType
 from . import missing
 
 #: Seconds that a server may take to answer.
-_PATIENCE = 10
+_START_TIMEOUT = 10
 
 
-class Place:
-    """A place that no run before has used, nor any other program."""
+class Environment:
+    """A new directory, and servers, that no other run and no other program uses."""
 
-    def __enter__(self) -> 'Place':
+    def __enter__(self) -> 'Environment':
         self._until_the_end = ExitStack()
         # Not below /tmp, which may be memory.
         var = Path(__file__).parents[1] / 'var'
@@ -47,7 +47,7 @@ class Place:
         return self._redis[name]
 
     def settings(self, kind: str, name: str) -> dict[str, str]:
-        """Return the settings of an application with both regions at one place.
+        """Return the settings of an application with both regions in one store.
 
         :param kind: the regions' type
         :param name: of the directory, or server, that is used by nothing else
@@ -72,7 +72,7 @@ class Place:
         self._until_the_end.callback(server.wait)
         self._until_the_end.callback(server.terminate)
         url = f'redis://127.0.0.1:{port}/0'
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _START_TIMEOUT
         with redis.Redis.from_url(url) as client:
             while True:
                 try:
