@@ -44,8 +44,9 @@ def init_progress_status(
     :param owner: the user whose task it is, as ``request.authenticated_userid`` returns it; None for no particular user
     :param label: the name of the task, for visitors
     :param tags: any JSON value, usually a list of strings
-    :param length: the total amount of work, in the task's own unit; None if it is not known
-    :param current: the completed amount
+    :param length: the total amount of work, in the task's own unit; None if it is not known. Any finite number is valid
+        that :attr:`.Task.current` accepts
+    :param current: the completed amount, a number as well
     :raises TypeError: if a value is not a JSON value, naming the argument
     :raises ValueError: for an invalid id, an id in use by another owner, NaN and infinities
     """
@@ -85,8 +86,8 @@ def set_progress_status(
     :param progress_id: the task's id
     :param status: its state: 'pending', 'running', a terminal status, or any word of your own
     :param message: what it is doing
-    :param length: the total amount of work, in the task's own unit
-    :param current: the completed amount
+    :param length: the total amount of work, in the task's own unit: a number as for :func:`init_progress_status`
+    :param current: the completed amount, a number as well
     :raises TypeError: if a value is not a JSON value, naming the argument
     :raises ValueError: for an invalid id or status, NaN and infinities
     """

@@ -245,20 +245,16 @@ def overall(spans: Sequence[Span]) -> float:
     for span in reversed(spans):
         # Where the length is not known, the weights of the stages inside have no meaning.
         done = span.done if span.length is None else add(span.done, part)
-        part = _share(span, done)
+        part = share(span, done)
     return done
 
 
-def share(spans: Sequence[Span]) -> float:
-    """Return how much of the span around a stage the stage counts for at present.
+def share(span: Span, done: float) -> float:
+    """Return what a stage counts for: its weight, multiplied by the completed fraction of its length, from 0 to 1.
 
-    :param spans: the stage and the stages inside it that are being done, each inside the one before
+    :param span: the stage; without a length, it counts for nothing
+    :param done: its completed amount
     """
-    return _share(spans[0], overall(spans))
-
-
-def _share(span: Span, done: float) -> float:
-    """Return the weight of a stage, multiplied by the completed fraction of its length, from 0 to 1."""
     length, weight = span.length, span.weight
     if length is None or length < 0:
         return 0
@@ -267,8 +263,8 @@ def _share(span: Span, done: float) -> float:
     if not done > 0:  # it is not a number if infinite floats were added
         return 0
     # Fractions, because an int may be too large for a float.
-    share = weight * (Fraction(done) / Fraction(length))
+    part = weight * (Fraction(done) / Fraction(length))
     try:
-        return float(share)
+        return float(part)
     except OverflowError:
-        return int(share)
+        return int(part)

@@ -153,11 +153,11 @@ class TaskRun:
                 return  # another thread has left an outer stage, and this one with it
             index = self._spans.index(span)
             outer = self._spans[index - 1]
-            counts_for = span.weight if is_done else share(self._spans[index:])
+            part = span.weight if is_done else share(span, span.done)
             self._spans = self._spans[:index]
             self.span = outer
             if outer.length is not None:
-                outer.position = add(outer.position, counts_for)
+                outer.position = add(outer.position, part)
 
     def check(self) -> None:
         """Raise :class:`.TaskCancelled` if the task was asked to stop."""

@@ -358,6 +358,15 @@ class TestInside:
                     assert task.length == 20
         assert stand(task) == (20, 20)
 
+    def test_a_bar_inside_a_loop_that_updates_a_bar_around_it(self, task, bar):
+        with bar(total=20) as by_hand:
+            for _ in bar(range(2)):
+                with bar(total=5) as inner:
+                    for _ in range(5):
+                        inner.update()
+                        by_hand.update(2)
+        assert stand(task) == (20, 20)
+
     def test_a_bar_that_a_loop_around_it_updates(self, task, bar):
         rows = bar(range(10))
         errors = bar(total=3)
