@@ -21,7 +21,7 @@ OPERATIONS = ('set', 'get', 'init')
 
 
 class Program(ABC):
-    """Functions that tell of tasks.
+    """Functions that keep the statuses of tasks.
 
     :param functions: the module with them
     :param tasks: how many tasks there are
@@ -78,7 +78,7 @@ class Program(ABC):
         status = self._functions.get_progress_status(TASK)
         seen = (status['label'], status['message'], status['current'], len(self._functions.get_running_tasks()))
         if seen != ('Importing customers', 'Importing row', 2, tasks):
-            raise RuntimeError(f'{self._functions.__name__} does not give back what it was told: {seen}')
+            raise RuntimeError(f'{self._functions.__name__} returns other values than it was given: {seen}')
 
 
 class Ours(Program):

@@ -8,14 +8,18 @@ Every function raises :class:`~pyramid_progress.storage.StorageError` if the sto
 ``progress.timeout``, and :class:`pyramid.exceptions.ConfigurationError` if the regions are not set up.
 """
 
+import logging
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from .model.record import ACKNOWLEDGED, Record
+from .model.record import ACKNOWLEDGED, CANCEL, CANCELLABLE, CHANGED, RUN, Activity, Record, has_ended, new_run
 from .model.status import UNKNOWN, decode, is_unacknowledged_end, to_status
 from .model.values import check_id, encode, encode_number, encode_status
-from .runtime import current_store
+from .runtime import Store, current_store
+from .storage import Storage, StorageError
+
+log = logging.getLogger(__name__)
 
 
 class _Keep(Enum):
@@ -40,6 +44,10 @@ def init_progress_status(
 ) -> None:
     """Start a task: its status becomes 'running', and its id is on the running list.
 
+    The id may be that of another task, which this one replaces: of the same owner, or of another one if that task has
+    ended or stalled. A task without heartbeats, which the functions alone keep, counts as stalled 15 minutes after its
+    last change.
+
     :param progress_id: the task's id: a string of 1 to 255 characters without control characters
     :param owner: the user whose task it is, as ``request.authenticated_userid`` returns it; None for no particular user
     :param label: the name of the task, for visitors
@@ -53,7 +61,8 @@ def init_progress_status(
     check_id(progress_id)
     record = new_record(owner, label, tags, length, current)
     storage, expire, _ = current_store()
-    if not storage.start(progress_id, record, expire):
+    now = storage.now()
+    if not storage.start(progress_id, record | {RUN: new_run(now), CHANGED: str(int(now))}, expire):
         raise ValueError(f'progress_id {progress_id!r} is in use by another owner')
 
 
@@ -100,29 +109,81 @@ def set_progress_status(
     if current is not _KEEP:
         changes['current'] = encode_number('current', current)
     storage, expire, _ = current_store()
+    changes[CHANGED] = str(int(storage.now()))
     storage.update(progress_id, changes, expire)
 
 
-def get_progress_status(progress_id: str) -> dict[str, Any]:
+def get_progress_status(progress_id: str, *, acknowledge: bool = True) -> dict[str, Any]:
     """Return the status of a task, and acknowledge its end if it is finished.
 
+    If the store can be read but not written, the status is returned all the same, and the failure is logged.
+
     :param progress_id: the task's id
+    :param acknowledge: whether to acknowledge the end
     :return: a new dict; ``{'status': 'unknown'}`` if there is no such task, or if it is finished and its end was
         acknowledged before
     :raises TypeError, ValueError: for an invalid id
     """
     check_id(progress_id)
-    storage, _, settings = current_store()
+    store = current_store()
     while True:
-        text = storage.get_many_serialized((progress_id,)).get(progress_id)
+        text = store.storage.get_many_serialized((progress_id,)).get(progress_id)
         members = UNKNOWN if text is None else decode(text)
         if ACKNOWLEDGED in members:
             return dict(UNKNOWN)
-        if not is_unacknowledged_end(members) or storage.acknowledge(progress_id, settings.linger):
-            return to_status(members, storage.now)
+        if not (acknowledge and is_unacknowledged_end(members)) or acknowledge_end(store, progress_id) is not False:
+            return to_status(members, store.storage.now)
         # The end was acknowledged elsewhere between the two calls, or the task was started anew: read it again.
+
+
+def acknowledge_end(store: Store, progress_id: str) -> bool | None:
+    """Acknowledge the end of a task.
+
+    :return: whether this call did it; None if the store could not be written, which is logged
+    """
+    try:
+        return store.storage.acknowledge(progress_id, store.linger)
+    except StorageError as error:
+        log.warning('The end of task %s cannot be acknowledged: %s', progress_id, error)
+        return None
 
 
 def get_running_tasks() -> set[str]:
     """Return the ids on the running list: started, neither failed nor cancelled, and if finished, not acknowledged."""
     return current_store().storage.running_ids()
+
+
+def cancel_task(progress_id: str) -> bool:
+    """Ask a task to stop: :class:`.TaskCancelled` is raised at its next step.
+
+    :param progress_id: the task's id
+    :return: whether the task was asked; False if there is none, it has ended, or it is not cancellable, as the tasks
+        that the functions alone keep
+    :raises TypeError, ValueError: for an invalid id
+    """
+    storage, expire, _ = current_store()
+    return request_cancel(storage, check_id(progress_id), expire)
+
+
+def request_cancel(storage: Storage, progress_id: str, expire: float) -> bool:
+    """Do what :func:`cancel_task` does, in a given storage."""
+    record = storage.get_many([progress_id]).get(progress_id)
+    if record is None or has_ended(record) or CANCELLABLE not in record:
+        return False
+    if CANCEL in record:
+        return True
+    # Only this run: the one that replaces it in the meantime was not to be cancelled.
+    activities = storage.update_active({progress_id: {CANCEL: 'true'}}, expire, {progress_id: record.get(RUN, '')})
+    return activities.get(progress_id) == Activity.CANCELLING
+
+
+def forget_task(progress_id: str) -> bool:
+    """Remove the record of a task, as if it had never existed.
+
+    A task that still runs is written again by its publisher.
+
+    :param progress_id: the task's id
+    :return: whether there was a record
+    :raises TypeError, ValueError: for an invalid id
+    """
+    return current_store().storage.delete(check_id(progress_id))

@@ -31,24 +31,28 @@ class DatabaseError(Exception):
     """The file cannot be used; SQLite's or the system's error is chained."""
 
 
+class Execute(Protocol):
+    """Execute a statement with its parameters, and return its rows, which are valid until the next call."""
+
+    def __call__(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor: ...
+
+
+#: What upgrades tables: a statement, or a function that executes some.
+Step = str | Callable[[Execute], None]
+
+
 class Schema(NamedTuple):
     """Tables of one kind in a file, which may have tables of several kinds."""
 
     #: The name of the kind.
     name: str
-    #: For each version of the tables, the statements that make it from the version before. Those of the first version
-    #: may find its tables in a file that has no versions yet.
-    versions: tuple[tuple[str, ...], ...]
+    #: For each version of the tables, the steps that make it from the version before. Those of the first version may
+    #: find its tables in a file that has no versions yet.
+    versions: tuple[tuple[Step, ...], ...]
 
 
 #: The device and the inode of a file.
 _Identity = tuple[int, int]
-
-
-class Execute(Protocol):
-    """Execute a statement with its parameters, and return its rows, which are valid until the next call."""
-
-    def __call__(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor: ...
 
 
 class Database(process.Participant):
@@ -60,43 +64,49 @@ class Database(process.Participant):
             execute('DELETE FROM …')
 
     Every statement is a transaction, unless one is begun. If the block raises, what it has not committed is rolled
-    back.
+    back. A file that cannot be written, because it is read-only or the disk is full, can be read all the same.
 
     :param path: the file, which is created if it is missing or empty
     :param schema: the tables, which are created or upgraded if necessary
     :param timeout: seconds that a block, with all its statements, waits for other threads and processes
     :param error: the class of the exception that is raised if the file cannot be used
-    :raises OSError: if the file cannot be used
     """
 
     def __init__(self, path: Path, schema: Schema, timeout: float, error: type[Exception] = DatabaseError) -> None:
         self._error = error
         self._path = path.absolute()
         self._schema = schema
-        self._timeout = 0.0  # for the check: a file that is locked can be used later
+        self._timeout = timeout
         self._deadline = 0.0
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._files: tuple[_Identity | None, ...] = ()
         self._modified = 0
+        self._is_immutable = False
         self._next_check = 0.0
         self.lock = Lock()
         self._forking = False
-        self._check()
-        self._timeout = timeout
         _databases.add(self)
         process.register(self)
 
-    def _check(self) -> None:
-        """Check that the file can be used, and leave it closed: a server may fork before it is used."""
+    def check(self) -> None:
+        """Check that the file can be used, and leave it closed: a server may fork before it is used.
+
+        A file that is locked, on a full disk or on a read-only file system may be used later.
+
+        :raises OSError: if the file cannot be used
+        """
+        timeout, self._timeout = self._timeout, 0.0
         try:
             with self:
                 self.drop()
         except self._error as error:
             if not isinstance(error.__cause__, TimeoutError) and not _is_locked(error.__cause__):
                 raise OSError(str(error)) from error
+        finally:
+            self._timeout = timeout
         for path in (self._path.parent, self._path):
-            if path.exists() and not os.access(path, os.W_OK):
+            if path.exists() and not os.access(path, os.W_OK) and not _is_on_read_only_file_system(path):
                 raise PermissionError(f'{path} cannot be written to')
 
     def __enter__(self) -> Execute:
@@ -114,7 +124,7 @@ class Database(process.Participant):
             except BaseException as error:
                 self.__exit__(type(error), error, error.__traceback__)
                 raise
-            self._next_check = now + _CHECK_INTERVAL
+            self._next_check = 0.0 if self._is_immutable else now + _CHECK_INTERVAL
         return self._execute
 
     def __exit__(
@@ -166,6 +176,7 @@ class Database(process.Participant):
         """Close the connection; the caller holds the lock."""
         self._next_check = 0.0
         self._files = ()
+        self._is_immutable = False
         connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             connection.close()
@@ -191,15 +202,29 @@ class Database(process.Participant):
         self.drop()
         if not self._exists():
             self._create()
-        # Not created here: another process may replace the file at this moment.
-        self._connection = _connect(f'{self._path.as_uri()}?mode=rw')
+        try:
+            # Not created here: another process may replace the file at this moment.
+            self._connect('mode=rw')
+            self._set_wal_mode()
+            # What is committed survives the process, and the file survives a power cut; the last changes may not.
+            self._execute('PRAGMA synchronous = NORMAL')
+            self._upgrade()
+        except sqlite3.OperationalError as error:
+            if _is_locked(error) or not self._is_complete():
+                raise
+            # SQLite may need to write even to read: it creates the index of the log. Without a log, it can read the
+            # file as one that does not change. So that it may change after all, it is opened again at every use.
+            self.drop()
+            self._connect('mode=ro&immutable=1')
+            self._is_immutable = True
+            self._upgrade()
+        else:
+            self._files = self._identify()
+            self._modified = self._modification_time()
+
+    def _connect(self, options: str) -> None:
+        self._connection = _connect(f'{self._path.as_uri()}?{options}')
         self._cursor = self._connection.cursor()
-        self._set_wal_mode()
-        # What is committed survives the process, and the file survives a power cut; the last changes may not.
-        self._execute('PRAGMA synchronous = NORMAL')
-        self._upgrade()
-        self._files = self._identify()
-        self._modified = self._modification_time()
 
     def _set_wal_mode(self) -> None:
         (mode,) = self._execute('PRAGMA journal_mode = WAL').fetchone()
@@ -214,13 +239,16 @@ class Database(process.Participant):
         if not self._missing_versions():
             return
         self._execute('BEGIN IMMEDIATE')
-        for statements in self._missing_versions():
-            for statement in statements:
-                self._execute(statement)
+        for steps in self._missing_versions():
+            for step in steps:
+                if isinstance(step, str):
+                    self._execute(step)
+                else:
+                    step(self._execute)
         self._execute('REPLACE INTO schema_version VALUES (?, ?)', (self._schema.name, len(self._schema.versions)))
         self._execute('COMMIT')
 
-    def _missing_versions(self) -> tuple[tuple[str, ...], ...]:
+    def _missing_versions(self) -> tuple[tuple[Step, ...], ...]:
         name, versions = self._schema
         row = self._execute('SELECT version FROM schema_version WHERE name = ?', (name,)).fetchone()
         version = row[0] if row else 0
@@ -307,7 +335,7 @@ class Database(process.Participant):
 
     def _check_files(self) -> None:
         """Open the file if it is not open, or not the same any more."""
-        if self._connection is None or self._has_changed():
+        if self._connection is None or self._is_immutable or self._has_changed():
             self._open()
         elif self._modified != (modified := self._modification_time()):
             # Usually SQLite has written the log back. But a program may have written an older copy over the file: then
@@ -325,6 +353,11 @@ class Database(process.Participant):
             return self._path.stat().st_size > 0
         except FileNotFoundError:
             return False
+
+    def _is_complete(self) -> bool:
+        """Return whether the file exists, and has no log or an empty one."""
+        wal, _ = _logs(self._path)
+        return self._exists() and not (wal.exists() and wal.stat().st_size)
 
     def _identify(self) -> tuple[_Identity | None, ...]:
         """Return what identifies the file, its log, and the index of the log; None for each that is missing."""
@@ -365,6 +398,10 @@ def _identify(path: Path) -> _Identity | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _is_on_read_only_file_system(path: Path) -> bool:
+    return hasattr(os, 'statvfs') and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _is_locked(error: BaseException | None) -> bool:

@@ -24,8 +24,8 @@ def due(now: float, expires: float) -> float:
     return min(expires, now + _CHECK_INTERVAL)
 
 
-def sweep(execute: Execute, table: str, now: float) -> None:
-    """Delete expired rows; to be called when a row is added.
+def sweep(execute: Execute, table: str, now: float) -> bool:
+    """Delete expired rows; to be called when a row is added. Return whether there was something to check.
 
     A row that is due later than the check interval was written before the clock was set back. Its lifetime starts anew.
 
@@ -36,7 +36,7 @@ def sweep(execute: Execute, table: str, now: float) -> None:
     times = {'now': now, 'interval': _CHECK_INTERVAL}
     some_due = f'FROM {table} WHERE due <= :now OR due > :now + :interval LIMIT'
     if not execute(f'SELECT 1 {some_due} 1', times).fetchone():
-        return
+        return False
     rows = f'(namespace, key) IN (SELECT namespace, key {some_due} {_ROWS})'
     execute(f'DELETE FROM {table} WHERE expires <= :now AND {rows}', times)  # noqa: S608
     execute(
@@ -44,3 +44,4 @@ def sweep(execute: Execute, table: str, now: float) -> None:
         f' due = min(expires, :now + min(expire, :interval)) WHERE {rows}',
         times,
     )
+    return True

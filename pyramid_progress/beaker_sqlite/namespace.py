@@ -66,7 +66,11 @@ class SqliteNamespaceManager(NamespaceManager):  # type: ignore[misc]
         if not data_dir:
             raise MissingCacheParameter('data_dir is required')
         path = Path(data_dir, database.FILE_NAME).absolute()
-        self._database = _databases.get(path) or _databases.setdefault(path, Database(path, _SCHEMA, _TIMEOUT))
+        if path not in _databases:
+            new = Database(path, _SCHEMA, _TIMEOUT)
+            new.check()
+            _databases.setdefault(path, new)
+        self._database = _databases[path]
         self._lock_path = Path(lock_dir or data_dir, creation_lock.FILE_NAME).absolute()
         self._lifetime = None if timeout is None else float(timeout)
 

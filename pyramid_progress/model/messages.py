@@ -41,14 +41,23 @@ TASKS_TITLE = _('tasks-title', default='Tasks')
 
 #: The words around a task list.
 TASKS = {
-    'any': _('tasks-any', default='Any'),
-    'filter': _('tasks-filter', default='Show'),
-    'newer': _('tasks-newer', default='Newer tasks'),
+    'all': _('tasks-all', default='All'),
+    'duration': _('tasks-duration', default='Duration'),
+    'filter': _('tasks-filter', default='Filter'),
+    'newest': _('tasks-newest', default='Newest tasks'),
     'none': _('tasks-none', default='There are no tasks.'),
+    'none-here': _('tasks-none-here', default='There are no tasks on this page.'),
     'older': _('tasks-older', default='Older tasks'),
+    'owner': _('tasks-owner', default='Owner'),
+    # A status to filter by. The words of a bar are longer.
+    'pending': _('tasks-pending', default='Waiting'),
+    'remove': _('tasks-remove', default='Remove'),
+    'stalled': _('tasks-stalled', default='Stalled'),
+    'started': _('tasks-started', default='Started'),
     'status': _('tasks-status', default='Status'),
     'tag': _('tasks-tag', default='Tag'),
-    'trouble': BAR['trouble'],
+    'tags': _('tasks-tags', default='Tags'),
+    'trouble': _('tasks-trouble', default='The tasks cannot be read at the moment.'),
 }
 
 #: The messages that the add-on itself gives to tasks, by the code that is stored with them.

@@ -7,11 +7,19 @@ never see them.
 Drivers that store a record as one string use the form of :func:`dump`: a JSON object with each member on a line of its
 own (JSON text contains no raw line feed, RFC 8259 section 7), so that a member can be found and replaced without a
 parser.
+
+Every start of a task is a run, with a number of its own in the member :data:`RUN`. The runs of an id are ordered by the
+store's clock at their start.
 """
 
-from enum import IntEnum
+import json
+import secrets
+from enum import Enum, IntFlag
 
 Record = dict[str, str]
+
+#: The number of the run, see :func:`new_run`.
+RUN = '_run'
 
 #: Marks a finished task whose end was acknowledged.
 ACKNOWLEDGED = '_acknowledged'
@@ -22,17 +30,32 @@ CANCELLABLE = '_cancellable'
 #: Marks a task that was asked to stop.
 CANCEL = '_cancel'
 
-#: The time of the last heartbeat, by the store's clock.
+#: The time of the last heartbeat, in seconds by the store's clock.
 HEARTBEAT = '_heartbeat'
+
+#: The time of the last change of a task without heartbeats, in whole seconds by the store's clock.
+CHANGED = '_changed'
 
 #: The code of the ``message``, if it is one of :data:`.messages.MESSAGES`.
 MESSAGE_CODE = '_code'
 
-#: Seconds between two heartbeats. A task is stalled after three missed heartbeats.
+#: Seconds between two heartbeats.
 HEARTBEAT_INTERVAL = 5.0
+
+#: Seconds after its last heartbeat at which a task is stalled: three heartbeats are missing.
+STALLED_AFTER = 3 * HEARTBEAT_INTERVAL
+
+#: Seconds after its last change during which a task without heartbeats keeps its id in use.
+IN_USE_AFTER_CHANGE = 900.0
 
 #: The terminal values of ``status``.
 TERMINAL_STATUSES = frozenset({'finished', 'failed', 'cancelled'})
+
+#: The key of the index of the tasks on the running list.
+RUNNING_KEY = 'running'
+
+#: The keys of the indexes that together contain every task. A finished task is in two of them until it is acknowledged.
+ALL_KEYS = (RUNNING_KEY, 'finished', 'failed', 'cancelled')
 
 _TERMINAL = frozenset({'"finished"', '"failed"', '"cancelled"'})
 
@@ -43,28 +66,80 @@ _NOT_LISTED = _TERMINAL - {'"finished"'}
 _BARE: Record = {'message': 'null', 'length': 'null', 'current': 'null'}
 
 
-class Activity(IntEnum):
-    """What a publisher needs to know of the record that it updated."""
+class Start(Enum):
+    """Which records a start may replace."""
 
-    #: The task goes on.
-    ACTIVE = 1
-    #: The task goes on, and was asked to stop.
-    CANCELLING = 2
+    #: Any but that of an id in use by another owner.
+    ANY = 'any'
+    #: None: there must be no record.
+    NEW = 'new'
+    #: A bare record, or one of an older run: a run that the store lost is restored.
+    RESTORE = 'restore'
+
+
+class Activity(IntFlag):
+    """What a publisher needs to know of the record that it updated. 0: the task goes on."""
+
     #: The task has ended.
-    ENDED = 3
+    ENDED = 1
+    #: The task was asked to stop.
+    CANCELLING = 2
+    #: The record is that of a newer run.
+    SUPERSEDED = 4
 
 
-def may_start(old: Record | None, new: Record) -> bool:
-    """Return whether a task may be started if its id has the record *old*: none, a bare one, or the same owner's."""
-    return old is None or 'started' not in old or old['owner'] == new['owner']
+def new_run(now: float) -> str:
+    """Return the number of a run that starts now, as JSON text. Compared as text, later runs are greater.
+
+    :param now: the time by the store's clock, in seconds since the epoch
+    """
+    milliseconds, fraction = divmod(max(now, 0) * 1000, 1)
+    # 13 digits: milliseconds until the year 2286. The fraction orders the runs that start in the same millisecond.
+    return f'"{int(milliseconds):013d}-{int(fraction * 4096):03x}{secrets.randbits(20):05x}"'
+
+
+def start_time(record: Record) -> int:
+    """Return when a run started, in milliseconds by the store's clock; 0 for a record without run."""
+    return int(record.get(RUN, '"0-')[1:].partition('-')[0])
+
+
+def may_start(old: Record | None, new: Record, mode: Start, now: float) -> bool:
+    """Return whether a task may be started if its id has the record *old*.
+
+    :param old: the present record of the id, if there is one
+    :param new: the record of the task to start
+    :param mode: which records it may replace
+    :param now: the time by the store's clock, in seconds
+    """
+    if old is None:
+        return True
+    if mode is Start.NEW:
+        return False
+    if is_bare(old):
+        return True
+    if mode is Start.RESTORE:
+        return old.get(RUN, '') < new[RUN]
+    return old['owner'] == new['owner'] or not is_in_use(old, now)
+
+
+def is_in_use(record: Record, now: float) -> bool:
+    """Return whether a task has neither ended nor stalled.
+
+    A task without heartbeats counts as stalled :data:`IN_USE_AFTER_CHANGE` seconds after its last change.
+    """
+    if has_ended(record):
+        return False
+    if HEARTBEAT in record:
+        return now <= float(record[HEARTBEAT]) + STALLED_AFTER
+    return now <= float(record.get(CHANGED, 0)) + IN_USE_AFTER_CHANGE
 
 
 def updated(old: Record | None, changes: Record) -> Record | None:
     """Return the record that :func:`.statuses.set_progress_status` makes of *old*; None if *old* stays as it is.
 
-    An acknowledged record stays as it is.
+    A started task whose end was acknowledged stays as it is; a bare record whose end was acknowledged starts anew.
     """
-    if old is None:
+    if old is None or (ACKNOWLEDGED in old and is_bare(old)):
         return _BARE | changes
     if ACKNOWLEDGED in old:
         return None
@@ -73,11 +148,34 @@ def updated(old: Record | None, changes: Record) -> Record | None:
     return merged(old, changes)
 
 
-def updated_active(old: Record | None, changes: Record) -> Record | None:
-    """Return *old* with *changes* merged; None if there is no record, the task has ended, or there are no changes."""
-    if old is None or has_ended(old) or not changes:
+def updated_active(old: Record | None, changes: Record, run: str | None = None) -> Record | None:
+    """Return *old* with *changes* merged; None if it stays as it is.
+
+    That is if there is no record, it is not that of the *run*, if one is given, the task has ended, or there are no
+    changes.
+    """
+    if old is None or not changes or has_ended(old) or (run is not None and old.get(RUN) != run):
         return None
     return merged(old, changes)
+
+
+def activity(record: Record | None, run: str | None = None) -> Activity | None:
+    """Return what a publisher needs to know of a record after :func:`updated_active`.
+
+    None means that there is no record, or, for a *run*, one that it replaces with :attr:`Start.RESTORE`.
+    """
+    if record is None:
+        return None
+    result = Activity(0)
+    if run is not None and record.get(RUN) != run:
+        if is_bare(record) or record.get(RUN, '') < run:
+            return None
+        result |= Activity.SUPERSEDED
+    if has_ended(record):
+        result |= Activity.ENDED
+    if CANCEL in record:
+        result |= Activity.CANCELLING
+    return result
 
 
 def merged(old: Record, changes: Record) -> Record:
@@ -88,11 +186,16 @@ def merged(old: Record, changes: Record) -> Record:
     return new
 
 
-def activity(record: Record) -> Activity:
-    """Return what a publisher needs to know of a record."""
-    if has_ended(record):
-        return Activity.ENDED
-    return Activity.CANCELLING if CANCEL in record else Activity.ACTIVE
+def acknowledged(old: Record | None) -> Record | None:
+    """Return *old* marked as acknowledged; None if it is not that of a finished task, or was acknowledged before."""
+    if old is None or old['status'] != '"finished"' or ACKNOWLEDGED in old:
+        return None
+    return old | {ACKNOWLEDGED: 'true'}
+
+
+def is_bare(record: Record) -> bool:
+    """Return whether the id of a record was never started: it is on no list and has no owner."""
+    return 'started' not in record
 
 
 def has_ended(record: Record) -> bool:
@@ -102,14 +205,40 @@ def has_ended(record: Record) -> bool:
 
 def is_listed(record: Record) -> bool:
     """Return whether a task is on the running list: started, neither failed nor cancelled, its end not acknowledged."""
-    return 'started' in record and ACKNOWLEDGED not in record and record['status'] not in _NOT_LISTED
+    return not is_bare(record) and ACKNOWLEDGED not in record and record['status'] not in _NOT_LISTED
 
 
-def acknowledged(old: Record | None) -> Record | None:
-    """Return *old* marked as acknowledged; None if it is not that of a finished task, or was acknowledged before."""
-    if old is None or old['status'] != '"finished"' or ACKNOWLEDGED in old:
-        return None
-    return old | {ACKNOWLEDGED: 'true'}
+def index_keys(record: Record) -> tuple[str, ...]:
+    """Return the keys of the indexes that a task is in: its owner's, that of its end, and the running list's."""
+    if is_bare(record):
+        return ()
+    keys: tuple[str, ...] = (owner_key(record['owner']),)
+    if has_ended(record):
+        keys += (record['status'][1:-1],)
+    if is_listed(record):
+        keys += (RUNNING_KEY,)
+    return keys
+
+
+def owner_key(owner: str) -> str:
+    """Return the key of the index of an owner's tasks. As everywhere, owners are compared as strings.
+
+    :param owner: the owner as JSON text
+    """
+    if owner == 'null':
+        return 'ownerless'
+    return 'owner:' + (json.loads(owner) if owner.startswith('"') else owner)
+
+
+def is_moved(old: Record | None, new: Record) -> bool:
+    """Return whether a change of a record may change the indexes that it is in, or its place in them."""
+    return (
+        old is None
+        or old['status'] != new['status']
+        or old.get(RUN) != new.get(RUN)
+        or (ACKNOWLEDGED in old) != (ACKNOWLEDGED in new)
+        or old.get('owner') != new.get('owner')
+    )
 
 
 def dump(record: Record) -> str:

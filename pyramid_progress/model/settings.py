@@ -23,12 +23,15 @@ class Settings:
     status_region: str = 'persistent'
     namespace: str = 'pyramid_progress'
     expire: float = 86400.0
-    linger: float = 60.0
+    #: None stands for the default of the storage driver.
+    linger: float | None = None
     timeout: float = 1.0
     access: str | AccessRule = 'auto'
     permission: str | None = None
     operator_permission: str | None = None
+    #: 0 stands for the thread of the caller.
     threads: int = 4
+    drain: float = 0.0
     poll_min: float = 0.5
     poll_max: float = 5.0
     #: None stands for ``auto``.
@@ -86,9 +89,9 @@ def _count(key: str, value: Any) -> int:
     try:
         number = int(value)
     except (OverflowError, TypeError, ValueError):
-        number = 0
-    if number < 1:
-        raise ValueError(f'{key} = {value!r}: must be a whole number of at least 1')
+        number = -1
+    if number < 0:
+        raise ValueError(f'{key} = {value!r}: must be a whole number of at least 0')
     return number
 
 
@@ -143,6 +146,7 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     'permission': _name,
     'operator_permission': _name,
     'threads': _count,
+    'drain': _seconds_or_zero,
     'poll_min': parse_seconds,
     'poll_max': parse_seconds,
     'sigterm': _boolean_or_auto,

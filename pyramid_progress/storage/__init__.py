@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from .interface import Storage, StorageError
+from .interface import Entry, Storage, StorageError
 from .paired import PairedStorage
 
-__all__ = ['Storage', 'StorageError', 'is_registered', 'location_options', 'open_storage', 'register_driver']
+__all__ = ['Entry', 'Storage', 'StorageError', 'is_registered', 'location_options', 'open_storage', 'register_driver']
 
 #: Options of a region that do not say where it keeps things.
 _NOT_LOCATION = frozenset({'enabled', 'expire', 'key_length', 'regions'})

@@ -1,16 +1,18 @@
 """Statuses in a region of any other of Beaker's types, through its NamespaceManager.
 
 Tasks are distributed over a fixed number of namespaces: ``file`` and ``ext:database`` rewrite a whole namespace at
-every change, and Beaker never releases the objects that it creates for a namespace. Beside the records, each namespace
-has an index of the ids in it, since memcached does not list its keys.
+every change, and Beaker never releases the objects that it creates for a namespace. A namespace holds the record of
+each of its tasks, under another key the records of the task's parts, and an index of the tasks, since memcached does
+not list its keys. The index holds what lists need, so that they read no records.
 """
 
 import hashlib
+import heapq
 import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -24,11 +26,12 @@ from beaker.ext.sqla import SqlaNamespaceManager
 from beaker.synchronization import _synchronizers
 from beaker.util import SyncDict
 
+from ..model import parts
 from ..model import record as rules
-from ..model.record import Activity, Record
+from ..model.record import Activity, Record, Start
 from ..system import process
-from .interface import Storage, StorageError
-from .locks import Locks
+from .interface import Entry, Storage, StorageError
+from .locks import REFUSED_WRITES, Locks
 
 NAMESPACES = 64
 
@@ -38,10 +41,14 @@ _LONGEST_IN_BEAKER = 30 * 86400
 _INDEX = 'index'
 
 
-# Beaker pickles values, so these are tuples of plain values: a record, when it expires, and how many seconds after its
-# last change that is; and in the index, the id with those two times as they were at the last check.
-_Entry = tuple[Record, float, float]
-_Indexed = tuple[str, float, float]
+# Beaker pickles values, so these are tuples of plain values. A record as text, since a namespace full of texts is
+# pickled in a fraction of the time that dicts take; when it expires; how many seconds after its last change that is:
+_Stored = tuple[str, float, float]
+# In the index, a task's id, those two times as they were at the last check, the start of its run, and the keys of the
+# indexes that it is in (record.index_keys):
+_Indexed = tuple[str, float, float, int, tuple[str, ...]]
+
+_PartRule = Callable[[Record | None, Record | None], parts.PartChange]
 
 
 class BeakerStorage(Storage):
@@ -53,6 +60,9 @@ class BeakerStorage(Storage):
     :raises ValueError: if the options are invalid, naming them
     :raises OSError: if the directory of the locks cannot be created
     """
+
+    # What `file` and `ext:database` keep, they write again at every change.
+    default_linger = 3600.0
 
     def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
         self._manager: Any = clsmap[region['type']]
@@ -82,11 +92,12 @@ class BeakerStorage(Storage):
             if directory and not os.access(directory, os.W_OK):
                 raise PermissionError(f'{directory} cannot be written to')
 
-    def start(self, progress_id: str, record: Record, expire: float) -> bool:
+    def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
         with self._bucket(progress_id, 'c') as bucket:
-            if not rules.may_start(bucket.get(progress_id), record):
+            if not rules.may_start(bucket.get(progress_id), record, mode, bucket.now):
                 return False
             bucket.put(progress_id, record, expire)
+            bucket.put_parts(progress_id, {})
             return True
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
@@ -95,16 +106,20 @@ class BeakerStorage(Storage):
             if record is not None:
                 bucket.put(progress_id, record, expire)
 
-    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
+    def update_active(
+        self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
+    ) -> dict[str, Activity]:
         activities = {}
         for progress_id, change in changes.items():
-            with self._bucket(progress_id, 'c') as bucket:
+            run = runs.get(progress_id) if runs else None
+            with self._bucket(progress_id, 'c' if change else 'r') as bucket:
                 old = bucket.get(progress_id)
-                record = rules.updated_active(old, change)
-                if record is not None:
-                    bucket.put(progress_id, record, expire)
-            if old is not None:
-                activities[progress_id] = rules.activity(record or old)
+                new = rules.updated_active(old, change, run)
+                if new is not None:
+                    bucket.put(progress_id, new, expire)
+            activity = rules.activity(new or old, run)
+            if activity is not None:
+                activities[progress_id] = activity
         return activities
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
@@ -115,9 +130,9 @@ class BeakerStorage(Storage):
         for number, ids in numbers.items():
             with self._numbered_bucket(number, 'r') as bucket:
                 for progress_id in ids:
-                    record = bucket.get(progress_id)
-                    if record is not None:
-                        texts[progress_id] = rules.dump(record)
+                    text = bucket.text(progress_id)
+                    if text is not None:
+                        texts[progress_id] = text
         return texts
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
@@ -131,9 +146,23 @@ class BeakerStorage(Storage):
                 bucket.remove(progress_id)
             return True
 
-    def delete(self, progress_id: str) -> None:
+    def delete(self, progress_id: str) -> bool:
         with self._bucket(progress_id, 'c') as bucket:
+            is_there = bucket.get(progress_id) is not None
             bucket.remove(progress_id)
+            return is_there
+
+    def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
+        entries: list[Entry] = []
+        for number in range(NAMESPACES):
+            with self._numbered_bucket(number, 'r') as bucket:
+                entries.extend(bucket.entries(keys, before))
+        return heapq.nlargest(limit, entries)
+
+    def prune(self, key: str, progress_ids: Sequence[str]) -> None:
+        for progress_id in progress_ids:
+            with self._bucket(progress_id, 'c') as bucket:
+                bucket.prune(progress_id)
 
     def running_ids(self) -> set[str]:
         ids: set[str] = set()
@@ -141,6 +170,35 @@ class BeakerStorage(Storage):
             with self._numbered_bucket(number, 'r') as bucket:
                 ids.update(bucket.listed())
         return ids
+
+    def start_part(
+        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
+    ) -> Activity | None:
+        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
+            return parts.start_part(
+                task, part, task_run=task_run, number=number, part_run=part_run, heartbeat=heartbeat
+            )
+
+        return self._change_part(progress_id, number, rule, expire)
+
+    def update_part(
+        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
+    ) -> Activity | None:
+        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
+            return parts.update_part(task, part, changes, task_run=task_run, number=number, part_run=part_run)
+
+        return self._change_part(progress_id, number, rule, expire)
+
+    def _change_part(self, progress_id: str, number: int, rule: _PartRule, expire: float) -> Activity | None:
+        """Store the records of a task and of a part that a rule returns."""
+        with self._bucket(progress_id, 'c') as bucket:
+            task = bucket.get(progress_id)
+            others = bucket.parts(progress_id)
+            change = rule(task, others.get(number))
+            if change.task is not None and change.part is not None:
+                bucket.put(progress_id, change.task, expire)
+                bucket.put_parts(progress_id, others | {number: change.part})
+            return change.activity
 
     def now(self) -> float:
         return time.time()
@@ -158,20 +216,30 @@ class BeakerStorage(Storage):
         Beaker's own access locks are left out: ``ext:database`` has none, and the others do not survive a fork.
         """
         try:
-            with self._locks.hold(number):
-                space = self._space(number)
-                if not isinstance(space, OpenResourceNamespaceManager):
-                    yield _Bucket(space)
-                    return
-                space.open(flag)
-                try:
-                    yield _Bucket(space)
-                finally:
-                    space.close()
+            with self._locks.hold(number, for_reading=flag == 'r'), self._opened(number, flag) as space:
+                yield _Bucket(space)
         except StorageError:
             raise
         except Exception as error:
             raise StorageError(f'the region of type {self._options["type"]!r} failed: {error}') from error
+
+    @contextmanager
+    def _opened(self, number: int, flag: str) -> Iterator[Any]:
+        try:
+            space = self._space(number)
+            if isinstance(space, OpenResourceNamespaceManager):
+                space.open(flag)
+        except OSError as error:
+            if flag != 'r' or error.errno not in REFUSED_WRITES:
+                raise
+            # Beaker creates the file of a ``dbm`` namespace to read it. If it cannot, there is nothing to read.
+            yield {}
+            return
+        try:
+            yield space
+        finally:
+            if isinstance(space, OpenResourceNamespaceManager):
+                space.close()
 
     def _space(self, number: int) -> Any:
         """Return a new manager of a namespace: that of ``ext:database`` never reads again what it once loaded."""
@@ -189,39 +257,78 @@ class _Bucket:
 
     def __init__(self, space: Any) -> None:
         self._space = space
-        self._now = time.time()
+        self.now = time.time()
+
+    def text(self, progress_id: str) -> str | None:
+        """Return a record as text."""
+        stored = self._stored(_key(progress_id))
+        return stored[0] if stored else None
 
     def get(self, progress_id: str) -> Record | None:
-        entry = self._entry(_key(progress_id))
-        return entry[0] if entry else None
+        text = self.text(progress_id)
+        return rules.load(text) if text else None
 
     def put(self, progress_id: str, record: Record, expire: float) -> None:
         key = _key(progress_id)
-        expires = self._now + expire
+        new = _indexed(progress_id, record, self.now + expire, expire)
         index = self._index()
-        if key not in index or index[key][1] > expires:
-            if key not in index:
+        old = index.get(key)
+        if old is None or old[1] > new[1] or old[3:] != new[3:]:
+            if old is None:
                 self._sweep(index)
             # The index first: a record that is not in the index would never be removed.
-            index[key] = (progress_id, expires, expire)
-            self._store(_INDEX, index, _LONGEST_IN_BEAKER)
-        self._store(key, (record, expires, expire), expire)
+            index[key] = new
+            self._store_index(index)
+        self._store(key, (rules.dump(record), new[1], expire), expire)
+
+    def parts(self, progress_id: str) -> dict[int, Record]:
+        """Return the records of a task's parts by number."""
+        return self._load(_parts_key(_key(progress_id))) or {}
+
+    def put_parts(self, progress_id: str, records: dict[int, Record]) -> None:
+        key = _parts_key(_key(progress_id))
+        if records:
+            # They are removed with the record of their task, whose lifetime other changes extend.
+            self._store(key, records, _LONGEST_IN_BEAKER)
+        else:
+            self._delete(key)
 
     def remove(self, progress_id: str) -> None:
         key = _key(progress_id)
-        self._delete(key)
         index = self._index()
+        self._remove(key)
         if index.pop(key, None):
-            self._store(_INDEX, index, _LONGEST_IN_BEAKER)
+            self._store_index(index)
+
+    def prune(self, progress_id: str) -> None:
+        """Index a task as its record says; without a record, remove what else there is of it."""
+        key = _key(progress_id)
+        stored = self._stored(key)
+        if stored is None:
+            self.remove(progress_id)
+        else:
+            text, expires, expire = stored
+            self._store_index(self._index() | {key: _indexed(progress_id, rules.load(text), expires, expire)})
+
+    def entries(self, keys: Sequence[str], before: Entry | None) -> Iterator[Entry]:
+        """Return the tasks that are in any of the indexes with these *keys*, in no order."""
+        for progress_id, _, _, start, own_keys in self._index().values():
+            entry = Entry(start, progress_id)
+            if (before is None or entry < before) and not set(own_keys).isdisjoint(keys):
+                yield entry
 
     def listed(self) -> Iterator[str]:
-        for key, (progress_id, _, _) in self._index().items():
-            entry = self._entry(key)
-            if entry and rules.is_listed(entry[0]):
+        """Return the ids of the tasks on the running list."""
+        for key, (progress_id, *_, own_keys) in self._index().items():
+            stored = self._stored(key) if rules.RUNNING_KEY in own_keys else None
+            if stored and rules.is_listed(rules.load(stored[0])):
                 yield progress_id
 
     def _index(self) -> dict[str, _Indexed]:
         return self._load(_INDEX) or {}
+
+    def _store_index(self, index: dict[str, _Indexed]) -> None:
+        self._store(_INDEX, index, _LONGEST_IN_BEAKER)
 
     def _sweep(self, index: dict[str, _Indexed]) -> None:
         """Remove the records that have expired, from the store and from the *index*.
@@ -229,24 +336,24 @@ class _Bucket:
         A record that expires later than its lifetime from now on was written before the clock was set back;
         its lifetime starts anew.
         """
-        for key, (progress_id, expires, expire) in list(index.items()):
-            if self._now < expires <= self._now + expire:
+        for key, (progress_id, expires, expire, *_) in list(index.items()):
+            if self.now < expires <= self.now + expire:
                 continue
-            entry = self._entry(key)
-            if entry is None:
-                self._delete(key)
+            stored = self._stored(key)
+            if stored is None:
+                self._remove(key)
                 del index[key]
                 continue
-            record, expires, expire = entry
-            if expires > self._now + expire:
-                expires = self._now + expire
-                self._store(key, (record, expires, expire), expire)
-            index[key] = (progress_id, expires, expire)
+            text, expires, expire = stored
+            if expires > self.now + expire:
+                expires = self.now + expire
+                self._store(key, (text, expires, expire), expire)
+            index[key] = _indexed(progress_id, rules.load(text), expires, expire)
 
-    def _entry(self, key: str) -> _Entry | None:
-        """Return the entry of a key, unless it has expired."""
-        entry: _Entry | None = self._load(key)
-        return entry if entry and self._now < entry[1] else None
+    def _stored(self, key: str) -> _Stored | None:
+        """Return what is stored under the key of a task, unless it has expired."""
+        stored: _Stored | None = self._load(key)
+        return stored if stored and self.now < stored[1] else None
 
     def _load(self, key: str) -> Any:
         try:
@@ -258,10 +365,19 @@ class _Bucket:
         # One more second, since memcached counts whole ticks of its clock; the exact time is checked here.
         self._space.set_value(key, value, expiretime=min(math.ceil(expire) + 1, _LONGEST_IN_BEAKER))
 
+    def _remove(self, key: str) -> None:
+        """Remove the records of a task and of its parts."""
+        self._delete(key)
+        self._delete(_parts_key(key))
+
     def _delete(self, key: str) -> None:
         # Not every manager of Beaker's ignores the deletion of a missing key.
         if key in self._space:
             del self._space[key]
+
+
+def _indexed(progress_id: str, record: Record, expires: float, expire: float) -> _Indexed:
+    return progress_id, expires, expire, rules.start_time(record), rules.index_keys(record)
 
 
 def _check_database(url: Any) -> None:
@@ -285,6 +401,10 @@ def _number(progress_id: str) -> int:
 
 def _key(progress_id: str) -> str:
     return _digest(progress_id).hex()
+
+
+def _parts_key(key: str) -> str:
+    return f'{key}.parts'
 
 
 def _lock_directory(region: Mapping[str, Any]) -> Path:

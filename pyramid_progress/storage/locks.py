@@ -1,5 +1,6 @@
 """A fixed number of locks, among threads and, through files, among the processes of one machine."""
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from threading import Lock
 from ..system import process
 from ..system.file_lock import FileLock
 from .interface import StorageError
+
+#: The numbers of the errors of a file system that can be read but not written.
+REFUSED_WRITES = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
 
 class Locks(process.Participant):
@@ -51,9 +55,11 @@ class Locks(process.Participant):
         self._threads = [Lock() for _ in range(self._count)]
 
     @contextmanager
-    def hold(self, number: int) -> Iterator[None]:
+    def hold(self, number: int, *, for_reading: bool = False) -> Iterator[None]:
         """Hold the lock of that *number*.
 
+        :param for_reading: if the file system refuses to open the lock's file for writing, do without it: then no
+            process writes what the lock protects
         :raises StorageError: if another thread or process holds it for longer than the timeout
         :raises OSError: if its file cannot be locked
         """
@@ -63,25 +69,31 @@ class Locks(process.Participant):
             raise StorageError(f'another thread kept lock {number} for {self._timeout:g} s')
         try:
             path = self._directory / f'{number:02x}.lock'
-            lock = _open(path)
+            lock = _open(path, for_reading)
             try:
-                if not lock.acquire(deadline):
+                if lock and not lock.acquire(deadline):
                     raise StorageError(f'another process kept {path} locked for {self._timeout:g} s')
                 yield
             finally:
-                lock.close()
+                if lock:
+                    lock.close()
         finally:
             thread.release()
 
 
-def _open(path: Path) -> FileLock:
+def _open(path: Path, for_reading: bool) -> FileLock | None:
     try:
+        try:
+            return FileLock(path)
+        except OSError:
+            if path.parent.exists():
+                raise
+        _make(path.parent)  # a program that deletes old temporary files may have removed it
         return FileLock(path)
-    except OSError:
-        if path.parent.exists():
-            raise
-    _make(path.parent)  # a program that deletes old temporary files may have removed it
-    return FileLock(path)
+    except OSError as error:
+        if for_reading and error.errno in REFUSED_WRITES:
+            return None
+        raise
 
 
 def _make(directory: Path) -> None:

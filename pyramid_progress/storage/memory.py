@@ -1,31 +1,80 @@
-"""Statuses in the memory of this process, for its threads."""
+"""Records in the memory of this process, for its threads."""
 
+import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import groupby, islice
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..model import parts
 from ..model import record as rules
-from ..model.record import Activity, Record
+from ..model.record import Activity, Record, Start
 from ..system import process
-from .interface import Storage, StorageError
+from .interface import Entry, Storage, StorageError
 
-#: Up to this number of entries, none is removed.
+#: Up to this number of tasks, none is removed.
 _MIN_SWEEP = 64
 
-# A record and the time of its expiry, by the monotonic clock. Entries are replaced and never modified, so that readers
-# need no lock.
-_Entry = tuple[Record, float]
+
+class _Task(NamedTuple):
+    """A task. It is replaced and never modified, so that readers need no lock."""
+
+    record: Record
+    #: the time of its expiry, by the monotonic clock
+    expires: float
+    #: the records of its parts by number
+    parts: dict[int, Record]
+
+
+class _Namespace:
+    """The tasks of one namespace, and their indexes. They change under the lock of the memory only."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, _Task] = {}
+        #: Ascending entries by key.
+        self._indexes: dict[str, list[Entry]] = {}
+
+    def put(self, progress_id: str, task: _Task | None) -> None:
+        """Replace a task, even one that has expired; None removes it."""
+        old = self.tasks.get(progress_id)
+        if task is None:
+            self.tasks.pop(progress_id, None)
+        else:
+            self.tasks[progress_id] = task
+        before, after = old.record if old else None, task.record if task else None
+        if after is None or rules.is_moved(before, after):
+            self._move(progress_id, before, after)
+
+    def newest(self, keys: Sequence[str], limit: int, before: Entry | None) -> list[Entry]:
+        """Return what :meth:`.Storage.list_entries` promises."""
+        newest: list[Iterator[Entry]] = []
+        for key in keys:
+            index = self._indexes.get(key, [])
+            end = len(index) if before is None else bisect_left(index, before)
+            newest.append(map(index.__getitem__, range(end - 1, -1, -1)))
+        merged = heapq.merge(*newest, reverse=True)
+        return list(islice((entry for entry, _ in groupby(merged)), limit))
+
+    def _move(self, progress_id: str, old: Record | None, new: Record | None) -> None:
+        for key in rules.index_keys(old) if old else ():
+            index = self._indexes[key]
+            del index[bisect_left(index, Entry(rules.start_time(old or {}), progress_id))]
+            if not index:
+                del self._indexes[key]
+        for key in rules.index_keys(new) if new else ():
+            insort(self._indexes.setdefault(key, []), Entry(rules.start_time(new or {}), progress_id))
 
 
 class Memory(process.Participant):
     """What the regions of the type ``memory`` of one runtime hold."""
 
     def __init__(self) -> None:
-        #: Entries by id, by namespace.
-        self.namespaces: dict[str, dict[str, _Entry]] = {}
-        #: Held while an entry is replaced.
+        self.namespaces: dict[str, _Namespace] = {}
+        #: Held during every change.
         self.lock = Lock()
         process.register(self)
 
@@ -37,80 +86,164 @@ class MemoryStorage(Storage):
     """A region of the type ``memory``.
 
     :param region: the region's options; ``memory`` is the :class:`Memory` to use, by default a new one
-    :param namespace: separates our entries from others in the same memory
+    :param namespace: separates our tasks from others in the same memory
     :param timeout: seconds to wait for a thread that is making a change
     """
 
     def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
         self._memory: Memory = region.get('memory') or Memory()
-        self._entries = self._memory.namespaces.setdefault(namespace, {})
+        self._space = self._memory.namespaces.setdefault(namespace, _Namespace())
         self._timeout = timeout
         self._next_sweep = _MIN_SWEEP
 
-    def start(self, progress_id: str, record: Record, expire: float) -> bool:
-        return self._change(progress_id, lambda old: dict(record) if rules.may_start(old, record) else None, expire)
+    def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
+        def rule(old: Record | None) -> Record | None:
+            return dict(record) if rules.may_start(old, record, mode, time.time()) else None
+
+        return self._change(progress_id, rule, expire, keeps_parts=False)
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
         self._change(progress_id, lambda old: rules.updated(old, changes), expire)
 
-    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
+    def update_active(
+        self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
+    ) -> dict[str, Activity]:
         activities = {}
         for progress_id, change in changes.items():
-            self._change(progress_id, partial(rules.updated_active, changes=change), expire)
-            record = self._record(progress_id)
-            if record:
-                activities[progress_id] = rules.activity(record)
+            run = runs.get(progress_id) if runs else None
+            if change:
+                self._change(progress_id, partial(rules.updated_active, changes=change, run=run), expire)
+            activity = rules.activity(self._record(progress_id), run)
+            if activity is not None:
+                activities[progress_id] = activity
         return activities
 
     def get_many(self, progress_ids: Sequence[str]) -> dict[str, Record]:
         return {progress_id: dict(record) for progress_id in progress_ids if (record := self._record(progress_id))}
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
-        return {progress_id: rules.dump(record) for progress_id, record in self.get_many(progress_ids).items()}
+        return {
+            progress_id: rules.dump(record) for progress_id in progress_ids if (record := self._record(progress_id))
+        }
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
-        return self._change(progress_id, rules.acknowledged, linger)
+        if linger:
+            return self._change(progress_id, rules.acknowledged, linger)
+        with self._locked():
+            task = self._task(progress_id)
+            if task is None or rules.acknowledged(task.record) is None:
+                return False
+            self._space.put(progress_id, None)
+            return True
 
-    def delete(self, progress_id: str) -> None:
-        self._change(progress_id, lambda old: old, 0)
+    def delete(self, progress_id: str) -> bool:
+        with self._locked():
+            task = self._task(progress_id)
+            self._space.put(progress_id, None)
+            return task is not None
+
+    def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
+        with self._locked():
+            return self._space.newest(keys, limit, before)
 
     def running_ids(self) -> set[str]:
         now = time.monotonic()
         return {
             progress_id
-            for progress_id, (record, expires) in self._entries.copy().items()
-            if now < expires and rules.is_listed(record)
+            for progress_id, task in self._space.tasks.copy().items()
+            if now < task.expires and rules.is_listed(task.record)
         }
+
+    def start_part(
+        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
+    ) -> Activity | None:
+        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
+            return parts.start_part(
+                task, part, task_run=task_run, number=number, part_run=part_run, heartbeat=heartbeat
+            )
+
+        return self._change_part(progress_id, number, rule, expire)
+
+    def update_part(
+        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
+    ) -> Activity | None:
+        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
+            return parts.update_part(task, part, changes, task_run=task_run, number=number, part_run=part_run)
+
+        return self._change_part(progress_id, number, rule, expire)
 
     def now(self) -> float:
         return time.time()
 
     def close(self) -> None:
-        """Do nothing: the entries may be used by another storage of the same runtime."""
+        """Do nothing: the tasks may be used by another storage of the same runtime."""
 
-    def _record(self, progress_id: str) -> Record | None:
-        entry = self._entries.get(progress_id)
-        return entry[0] if entry and time.monotonic() < entry[1] else None
-
-    def _change(self, progress_id: str, rule: Callable[[Record | None], Record | None], expire: float) -> bool:
-        """Store the record that a rule returns; return False if that is None."""
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         lock = self._memory.lock
         if not lock.acquire(True, self._timeout):
             raise StorageError(f'another thread held the lock for {self._timeout:g} s')
         try:
-            record = rule(self._record(progress_id))
+            yield
+        finally:
+            lock.release()
+
+    def _task(self, progress_id: str) -> _Task | None:
+        task = self._space.tasks.get(progress_id)
+        return task if task and time.monotonic() < task.expires else None
+
+    def _record(self, progress_id: str) -> Record | None:
+        task = self._task(progress_id)
+        return task.record if task else None
+
+    def _change(
+        self,
+        progress_id: str,
+        rule: Callable[[Record | None], Record | None],
+        expire: float,
+        *,
+        keeps_parts: bool = True,
+    ) -> bool:
+        """Store the record that a rule returns; return False if that is None."""
+        # Not _locked(): a generator's context manager would take as long as the rest.
+        lock = self._memory.lock
+        if not lock.acquire(True, self._timeout):
+            raise StorageError(f'another thread held the lock for {self._timeout:g} s')
+        try:
+            task = self._task(progress_id)
+            record = rule(task.record if task else None)
             if record is None:
                 return False
-            if len(self._entries) >= self._next_sweep and progress_id not in self._entries:
-                self._sweep()
-            self._entries[progress_id] = record, time.monotonic() + expire
+            self._sweep_if_due(progress_id)
+            kept = task.parts if task and keeps_parts else {}
+            self._space.put(progress_id, _Task(record, time.monotonic() + expire, kept))
             return True
         finally:
             lock.release()
 
-    def _sweep(self) -> None:
-        """Remove expired entries; the next sweep is due at twice the number of entries that are left."""
+    def _change_part(
+        self,
+        progress_id: str,
+        number: int,
+        rule: Callable[[Record | None, Record | None], parts.PartChange],
+        expire: float,
+    ) -> Activity | None:
+        """Store the records of a task and of a part that a rule returns."""
+        with self._locked():
+            task = self._task(progress_id)
+            change = rule(task.record if task else None, task.parts.get(number) if task else None)
+            if task and change.task is not None and change.part is not None:
+                # The dict of parts is modified: no reader uses it.
+                task.parts[number] = change.part
+                self._space.put(progress_id, _Task(change.task, time.monotonic() + expire, task.parts))
+            return change.activity
+
+    def _sweep_if_due(self, progress_id: str) -> None:
+        """Remove expired tasks; the next sweep is due at twice the number of tasks that are left."""
+        tasks = self._space.tasks
+        if len(tasks) < self._next_sweep or progress_id in tasks:
+            return
         now = time.monotonic()
-        for progress_id in [progress_id for progress_id, (_, expires) in self._entries.items() if expires <= now]:
-            del self._entries[progress_id]
-        self._next_sweep = max(_MIN_SWEEP, 2 * len(self._entries))
+        for expired in [progress_id for progress_id, task in tasks.items() if task.expires <= now]:
+            self._space.put(expired, None)
+        self._next_sweep = max(_MIN_SWEEP, 2 * len(tasks))

@@ -1,76 +1,116 @@
-"""A running list and statuses that are kept at different locations."""
+"""Lists of tasks and statuses that are kept at different locations."""
 
-import random
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..model.record import HEARTBEAT, Activity, Record, is_listed
-from .interface import Storage
+from ..model.record import (
+    ACKNOWLEDGED,
+    HEARTBEAT,
+    RUN,
+    RUNNING_KEY,
+    Activity,
+    Record,
+    Start,
+    has_ended,
+    index_keys,
+    is_bare,
+    is_listed,
+)
+from .interface import Entry, Storage, StorageError
 
-#: The entry of a task on the list; its status is elsewhere.
-_ENTRY: Record = {'status': '"running"', 'owner': 'null', 'started': 'null'}
+log = logging.getLogger(__name__)
 
-#: Entries do not expire: whether a task is on the list follows from its status.
-_NEVER = 100 * 365 * 86400.0
+#: In an entry, when it was written, in seconds by the clock of the statuses.
+_WRITTEN = '_written'
 
-#: One of so many starts removes the entries whose status is gone.
-_STARTS_PER_SWEEP = 256
+#: In an entry, the lifetime in seconds of the record that it stands for.
+_EXPIRE = '_expire'
 
 
 class PairedStorage(Storage):
-    """The statuses in one storage, and the list of their ids in another.
+    """The statuses in one storage, and the indexes of tasks in another.
 
-    The statuses are authoritative: the list says which of them to read, and an update of a status never needs it.
+    The statuses are authoritative. The other storage holds an entry for each task: a record with the members alone that
+    decide which indexes the task is in. An entry is written when a task starts or ends, when its end is acknowledged,
+    and with its heartbeats; what is out of date all the same is corrected by :meth:`prune`.
     """
 
     def __init__(self, statuses: Storage, tasks: Storage) -> None:
         self._statuses = statuses
         self._tasks = tasks
+        lingers = (statuses.default_linger, tasks.default_linger)
+        self.default_linger = min((linger for linger in lingers if linger is not None), default=None)
 
-    def start(self, progress_id: str, record: Record, expire: float) -> bool:
-        if random.randrange(_STARTS_PER_SWEEP) == 0:  # noqa: S311  (not used for security)
-            self.running_ids()
-        started = self._statuses.start(progress_id, record, expire)
+    def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
+        started = self._statuses.start(progress_id, record, expire, mode)
         if started:
-            self._tasks.start(progress_id, _ENTRY, _NEVER)
+            self._mirror([progress_id], expire)
         return started
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
         self._statuses.update(progress_id, changes, expire)
+        # A change may end a task, or take its end back.
+        self._mirror([progress_id], expire)
 
-    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
-        activities = self._statuses.update_active(changes, expire)
-        for progress_id, change in changes.items():
-            # A heartbeat also restores the entry: the list's store may have been down, or have lost it.
-            if HEARTBEAT in change and activities.get(progress_id, Activity.ENDED) is not Activity.ENDED:
-                self._tasks.start(progress_id, _ENTRY, _NEVER)
+    def update_active(
+        self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
+    ) -> dict[str, Activity]:
+        activities = self._statuses.update_active(changes, expire, runs)
+        # A heartbeat also restores the entry: its store may have been down, or have lost it.
+        self._mirror([progress_id for progress_id in activities if _is_mirrored(changes[progress_id])], expire)
         return activities
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
         return self._statuses.get_many_serialized(progress_ids)
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
-        return self._statuses.acknowledge(progress_id, linger)
+        acknowledged = self._statuses.acknowledge(progress_id, linger)
+        if acknowledged:
+            self._mirror([progress_id], linger)
+        return acknowledged
 
-    def delete(self, progress_id: str) -> None:
-        self._statuses.delete(progress_id)
+    def delete(self, progress_id: str) -> bool:
+        deleted = self._statuses.delete(progress_id)
+        self.prune(RUNNING_KEY, [progress_id])
+        return deleted
+
+    def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
+        return self._tasks.list_entries(keys, limit, before)
+
+    def prune(self, key: str, progress_ids: Sequence[str]) -> None:
+        entries = self._tasks.get_many(progress_ids)
+        for progress_id, entry in entries.items():
+            self._mirror([progress_id], float(entry[_EXPIRE]))
+        self._tasks.prune(key, [progress_id for progress_id in progress_ids if progress_id not in entries])
 
     def running_ids(self) -> set[str]:
         ids = self._tasks.running_ids()
-        listed = self._listed(ids)
-        gone = ids - listed
-        for progress_id in gone:
-            self._tasks.delete(progress_id)
-        # One of them may have been started again in the meantime.
-        for progress_id in self._listed(gone):
-            self._tasks.start(progress_id, _ENTRY, _NEVER)
-            listed.add(progress_id)
+        records = self._statuses.get_many(list(ids)) if ids else {}
+        listed = {progress_id for progress_id, record in records.items() if is_listed(record)}
+        try:
+            self.prune(RUNNING_KEY, list(ids - listed))
+        except StorageError:
+            log.debug('Entries that are out of date cannot be removed', exc_info=True)
         return listed
 
-    def _listed(self, ids: Collection[str]) -> set[str]:
-        if not ids:
-            return set()
-        records = self._statuses.get_many(list(ids))
-        return {progress_id for progress_id, record in records.items() if is_listed(record)}
+    def start_part(
+        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
+    ) -> Activity | None:
+        activity = self._statuses.start_part(
+            progress_id, number, task_run=task_run, part_run=part_run, heartbeat=heartbeat, expire=expire
+        )
+        self._mirror([progress_id], expire)
+        return activity
+
+    def update_part(
+        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
+    ) -> Activity | None:
+        activity = self._statuses.update_part(
+            progress_id, number, changes, task_run=task_run, part_run=part_run, expire=expire
+        )
+        if _is_mirrored(changes):
+            self._mirror([progress_id], expire)
+        return activity
 
     def now(self) -> float:
         return self._statuses.now()
@@ -78,3 +118,44 @@ class PairedStorage(Storage):
     def close(self) -> None:
         self._statuses.close()
         self._tasks.close()
+
+    def _mirror(self, progress_ids: Iterable[str], expire: float) -> None:
+        """Make entries agree with the statuses.
+
+        :param expire: the lifetime of the statuses since their last change
+        """
+        remaining = list(progress_ids)
+        while remaining:
+            records = self._statuses.get_many(remaining)
+            entries = self._tasks.get_many(remaining)
+            now = self._statuses.now()
+            changed = []
+            for progress_id in remaining:
+                record, entry = records.get(progress_id), entries.get(progress_id)
+                if record is None or is_bare(record):
+                    if entry is not None:
+                        self._tasks.delete(progress_id)
+                        changed.append(progress_id)
+                elif entry is None or not _is_current(entry, record, now):
+                    # Twice the lifetime: the next change comes within one, and then the entry is more than one old.
+                    self._tasks.start(progress_id, _entry(record, now, expire), 2 * expire)
+                    changed.append(progress_id)
+            # Statuses may have changed, and their entries been written, before these were: then they differ again.
+            remaining = changed
+
+
+def _is_mirrored(changes: Record) -> bool:
+    """Return whether a change of an active task is one of those after which its entry is written."""
+    return HEARTBEAT in changes or ('status' in changes and has_ended(changes))
+
+
+def _entry(record: Record, now: float, expire: float) -> Record:
+    names = ('status', 'owner', 'started', RUN, ACKNOWLEDGED)
+    entry = {name: record[name] for name in names if name in record}
+    return entry | {_WRITTEN: repr(now), _EXPIRE: repr(expire)}
+
+
+def _is_current(entry: Record, record: Record, now: float) -> bool:
+    """Return whether an entry need not be written again."""
+    is_recent = now - float(entry[_WRITTEN]) < float(entry[_EXPIRE])
+    return is_recent and entry.get(RUN) == record.get(RUN) and index_keys(entry) == index_keys(record)

@@ -1,47 +1,55 @@
-"""Statuses in a region of the type ``sqlite``: one row for each task."""
+"""Statuses in a region of the type ``sqlite``: one row for each task, and one for each part that was started."""
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..beaker_sqlite.database import FILE_NAME, Database, Execute, Schema
+from ..beaker_sqlite.database import FILE_NAME, Database, Execute
 from ..beaker_sqlite.expiry import due, sweep
+from ..model import parts
 from ..model import record as rules
-from ..model.record import Activity, Record
-from .interface import Storage, StorageError
-
-_SCHEMA = Schema(
-    'progress',
-    (
-        (
-            'CREATE TABLE IF NOT EXISTS progress (namespace TEXT, key TEXT, record TEXT NOT NULL,'
-            ' listed INTEGER NOT NULL, expires REAL NOT NULL, expire REAL NOT NULL, due REAL NOT NULL,'
-            ' PRIMARY KEY (namespace, key)) WITHOUT ROWID',
-            'CREATE INDEX IF NOT EXISTS progress_due ON progress (due)',
-            'CREATE INDEX IF NOT EXISTS progress_listed ON progress (namespace) WHERE listed',
-        ),
-    ),
-)
+from ..model.record import RUNNING_KEY, TERMINAL_STATUSES, Activity, Record, Start
+from .interface import Entry, Storage, StorageError
+from .sqlite_schema import SCHEMA, indexed
 
 _TEXT = 'SELECT record FROM progress WHERE namespace = ? AND expires > ? AND key = ?'
-_LIST = 'SELECT key FROM progress INDEXED BY progress_listed WHERE namespace = ? AND listed AND expires > ?'
+_RUNNING = 'SELECT key FROM progress INDEXED BY progress_listed WHERE namespace = ? AND listed = ? AND expires > ?'
+
 _INSERT = (
-    'INSERT INTO progress (record, expires, expire, listed, due, namespace, key) VALUES (?, ?, ?, ?, ?, ?, ?)'
+    'INSERT INTO progress (record, expires, expire, due, owner, ended, listed, start, namespace, key)'
+    ' VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'
     ' ON CONFLICT (namespace, key) DO UPDATE SET record = excluded.record, expires = excluded.expires,'
-    ' expire = excluded.expire, listed = excluded.listed, due = excluded.due WHERE expires <= ?'
+    ' expire = excluded.expire, due = excluded.due, owner = excluded.owner, ended = excluded.ended,'
+    ' listed = excluded.listed, start = excluded.start WHERE expires <= ?'
 )
-# No lock is held between reading and writing. The row changes only if its record is still the one that was read.
-_UPDATE = (
-    'UPDATE progress SET record = ?, expires = ?, expire = ?'
-    ' WHERE namespace = ? AND key = ? AND expires > ? AND record = ?'
+# No lock is held between reading and writing. A row changes only if its record is still the one that was read.
+_IF_SAME = 'WHERE namespace = ? AND key = ? AND expires > ? AND record = ?'
+# An update that moves a task in no index touches none.
+_UPDATE = f'UPDATE progress SET record = ?, expires = ?, expire = ? {_IF_SAME}'  # noqa: S608
+_MOVE = (
+    'UPDATE progress SET record = ?, expires = ?, expire = ?, due = ?,'  # noqa: S608
+    f' owner = ?, ended = ?, listed = ? {_IF_SAME}'
 )
-_UPDATE_WITH_INDEXES = (
-    'UPDATE progress SET record = ?, expires = ?, expire = ?, listed = ?, due = ?'
-    ' WHERE namespace = ? AND key = ? AND expires > ? AND record = ?'
+# To set the start deletes the parts: see the schema.
+_RESTART = (
+    'UPDATE progress SET record = ?, expires = ?, expire = ?, due = ?,'  # noqa: S608
+    f' owner = ?, ended = ?, listed = ?, start = ? {_IF_SAME}'
 )
-_DELETE = 'DELETE FROM progress WHERE namespace = ? AND key = ?'
+_DELETE_IF_SAME = f'DELETE FROM progress {_IF_SAME}'  # noqa: S608
+_DELETE = 'DELETE FROM progress WHERE namespace = ? AND key = ? AND expires > ?'
+
+_TASK_AND_PART = (
+    'SELECT progress.record, due, progress_parts.record FROM progress LEFT JOIN progress_parts'
+    ' ON progress_parts.namespace = progress.namespace AND progress_parts.key = progress.key AND number = ?'
+    ' WHERE progress.namespace = ? AND progress.key = ? AND expires > ?'
+)
+_PUT_PART = (
+    'INSERT INTO progress_parts (namespace, key, number, record) VALUES (?, ?, ?, ?)'
+    ' ON CONFLICT (namespace, key, number) DO UPDATE SET record = excluded.record'
+)
 
 #: SQLite before 3.32 takes no more than 999 parameters.
 _KEYS_PER_SELECT = 500
@@ -49,18 +57,26 @@ _KEYS_PER_SELECT = 500
 #: How many rows are kept in memory.
 _ROWS = 256
 
+#: How many connections there are for threads that read at the same time. They are opened when they are used.
+_READERS = 8
+
+#: Seconds after which to look for expired rows again if there was none.
+_SWEEP_INTERVAL = 1.0
+
+#: Precedes every entry.
+_NEWEST = Entry(2**63 - 1, '')
+
 
 class _Row(NamedTuple):
     """The row of a task, with its record parsed."""
 
     text: str
-    listed: bool
     due: float
     record: Record
 
 
 #: Makes a row of a tuple, in a third of the time that the class takes: every change makes one.
-_row: Callable[[tuple[str, bool, float, Record]], _Row] = partial(tuple.__new__, _Row)
+_row: Callable[[tuple[str, float, Record]], _Row] = partial(tuple.__new__, _Row)
 
 
 class SqliteStorage(Storage):
@@ -78,16 +94,23 @@ class SqliteStorage(Storage):
             raise ValueError('a region of type sqlite needs a data_dir')
         path = Path(region['data_dir'], FILE_NAME)
         self._namespace = namespace
-        self._writing = Database(path, _SCHEMA, timeout, StorageError)
-        # A thread that reads does not wait for one that waits to write.
-        self._reading = Database(path, _SCHEMA, timeout, StorageError)
+        self._writing = Database(path, SCHEMA, timeout, StorageError)
+        self._writing.check()
+        # A thread that reads waits neither for one that waits to write, nor for one that reads a long list.
+        self._readers = [Database(path, SCHEMA, timeout, StorageError) for _reader in range(_READERS)]
+        #: When there was nothing to delete.
+        self._swept = 0.0
         # Rows as this process last wrote them: a task usually has one writer, which then need not read the row first.
         self._written: dict[str, _Row] = {}
 
-    def start(self, progress_id: str, record: Record, expire: float) -> bool:
+    def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
+        def rule(old: Record | None) -> Record | None:
+            return dict(record) if rules.may_start(old, record, mode, time.time()) else None
+
         with self._writing as execute:
-            return self._change(
-                execute, progress_id, lambda old: dict(record) if rules.may_start(old, record) else None, expire
+            # An id is usually new: then it need not be read first.
+            return self._put(execute, progress_id, None, dict(record), time.time(), expire) or self._change(
+                execute, progress_id, rule, expire, starts=True
             )
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
@@ -100,12 +123,15 @@ class SqliteStorage(Storage):
                     return
             self._change(execute, progress_id, lambda old: rules.updated(old, changes), expire)
 
-    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
+    def update_active(
+        self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
+    ) -> dict[str, Activity]:
+        runs = runs or {}
         with self._writing as execute:
             while True:
                 now = time.time()
                 rows = self._rows(execute, list(changes), now)
-                new = {key: rules.updated_active(row.record, changes[key]) for key, row in rows.items()}
+                new = {key: rules.updated_active(row.record, changes[key], runs.get(key)) for key, row in rows.items()}
                 puts = [(key, rows[key], record) for key, record in new.items() if record]
                 if len(puts) > 1:
                     execute('BEGIN IMMEDIATE')
@@ -113,10 +139,12 @@ class SqliteStorage(Storage):
                 if len(puts) > 1:
                     execute('COMMIT' if done else 'ROLLBACK')
                 if done:
-                    return {key: rules.activity(new[key] or row.record) for key, row in rows.items()}
+                    break
+        activities = {key: rules.activity(new[key] or row.record, runs.get(key)) for key, row in rows.items()}
+        return {key: activity for key, activity in activities.items() if activity is not None}
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
-        with self._reading as execute:
+        with self._reader() as execute:
             now = time.time()
             if len(progress_ids) == 1:  # the usual case, the shortest way
                 row = execute(_TEXT, (self._namespace, now, *progress_ids)).fetchone()
@@ -125,65 +153,161 @@ class SqliteStorage(Storage):
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
         with self._writing as execute:
-            return self._change(execute, progress_id, rules.acknowledged, linger)
+            if linger:
+                return self._change(execute, progress_id, rules.acknowledged, linger)
+            while True:
+                now = time.time()
+                row = self._rows(execute, (progress_id,), now).get(progress_id)
+                if row is None or rules.acknowledged(row.record) is None:
+                    return False
+                if execute(_DELETE_IF_SAME, (self._namespace, progress_id, now, row.text)).rowcount:
+                    return True
 
-    def delete(self, progress_id: str) -> None:
+    def delete(self, progress_id: str) -> bool:
         with self._writing as execute:
-            execute(_DELETE, (self._namespace, progress_id))
+            return execute(_DELETE, (self._namespace, progress_id, time.time())).rowcount > 0
+
+    def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
+        parameters: list[Any] = []
+        for key in keys:
+            parameters += self._namespace, key, *(before or _NEWEST), limit
+        with self._reader() as execute:
+            rows = execute(_list(tuple(map(_column, keys))), (*parameters, limit)).fetchall()
+        return [Entry(*row) for row in rows]
 
     def running_ids(self) -> set[str]:
-        with self._reading as execute:
-            return {progress_id for (progress_id,) in execute(_LIST, (self._namespace, time.time()))}
+        with self._reader() as execute:
+            rows = execute(_RUNNING, (self._namespace, RUNNING_KEY, time.time())).fetchall()
+        return {progress_id for (progress_id,) in rows}
+
+    def start_part(
+        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
+    ) -> Activity | None:
+        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
+            return parts.start_part(
+                task, part, task_run=task_run, number=number, part_run=part_run, heartbeat=heartbeat
+            )
+
+        return self._change_part(progress_id, number, rule, expire)
+
+    def update_part(
+        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
+    ) -> Activity | None:
+        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
+            return parts.update_part(task, part, changes, task_run=task_run, number=number, part_run=part_run)
+
+        return self._change_part(progress_id, number, rule, expire)
 
     def now(self) -> float:
         return time.time()
 
     def close(self) -> None:
-        self._writing.close()
-        self._reading.close()
+        for database in (*self._readers, self._writing):
+            database.close()
+
+    def _reader(self) -> Database:
+        """Return a connection for reading: one that no thread is using, unless all are in use."""
+        for database in self._readers:
+            if not database.lock.locked():
+                return database
+        return random.choice(self._readers)  # noqa: S311
 
     def _change(
-        self, execute: Execute, progress_id: str, rule: Callable[[Record | None], Record | None], expire: float
+        self,
+        execute: Execute,
+        progress_id: str,
+        rule: Callable[[Record | None], Record | None],
+        expire: float,
+        *,
+        starts: bool = False,
     ) -> bool:
-        """Store the record that a rule returns; return False if that is None."""
+        """Store the record that a rule returns; return False if that is None.
+
+        :param starts: whether it is the record of a new run
+        """
         while True:
             now = time.time()
             row = self._rows(execute, (progress_id,), now).get(progress_id)
             new = rule(row.record if row else None)
             if new is None:
                 return False
-            if self._put(execute, progress_id, row, new, now, expire):
+            if self._put(execute, progress_id, row, new, now, expire, starts=starts):
                 return True
 
+    def _change_part(
+        self,
+        progress_id: str,
+        number: int,
+        rule: Callable[[Record | None, Record | None], parts.PartChange],
+        expire: float,
+    ) -> Activity | None:
+        """Store the records of a task and of a part that a rule returns."""
+        with self._writing as execute:
+            now = time.time()
+            # In one transaction from the beginning: there is more to change than one row.
+            execute('BEGIN IMMEDIATE')
+            found = execute(_TASK_AND_PART, (number, self._namespace, progress_id, now)).fetchone()
+            row, part = None, None
+            if found:
+                text, look, part_text = found
+                written = self._written.get(progress_id)
+                # A record with many active parts takes long to parse.
+                record = written.record if written and written.text == text else rules.load(text)
+                row = _row((text, look, record))
+                part = rules.load(part_text) if part_text else None
+            change = rule(row.record if row else None, part)
+            if row and change.task is not None and change.part is not None:
+                self._put(execute, progress_id, row, change.task, now, expire)
+                execute(_PUT_PART, (self._namespace, progress_id, number, rules.dump(change.part)))
+            execute('COMMIT')
+            return change.activity
+
     def _put(
-        self, execute: Execute, progress_id: str, row: _Row | None, record: Record, now: float, expire: float
+        self,
+        execute: Execute,
+        progress_id: str,
+        row: _Row | None,
+        record: Record,
+        now: float,
+        expire: float,
+        *,
+        starts: bool = False,
     ) -> bool:
         """Replace a row by a record; return False if the row has changed since it was read."""
         text = rules.dump(record)
-        listed = rules.is_listed(record)
         expires = now + expire
-        if row and listed == row.listed and row.due <= expires:
+        if row and row.due <= expires and not (starts or rules.is_moved(row.record, record)):
             look = row.due
             count = execute(_UPDATE, (text, expires, expire, self._namespace, progress_id, now, row.text)).rowcount
         else:
             look = due(now, expires)
-            values = text, expires, expire, listed, look, self._namespace, progress_id, now
-            if row:
-                count = execute(_UPDATE_WITH_INDEXES, (*values, row.text)).rowcount
+            values = text, expires, expire, look, *indexed(record)
+            if row is None:
+                count = execute(
+                    _INSERT, (*values, rules.start_time(record), self._namespace, progress_id, now)
+                ).rowcount
+                self._sweep_if_due(execute, now)
+            elif starts:
+                start = rules.start_time(record)
+                count = execute(_RESTART, (*values, start, self._namespace, progress_id, now, row.text)).rowcount
             else:
-                count = execute(_INSERT, values).rowcount
-                sweep(execute, 'progress', now)
+                count = execute(_MOVE, (*values, self._namespace, progress_id, now, row.text)).rowcount
         if not count:
             return False
         if len(self._written) >= _ROWS:
             self._written.clear()
-        self._written[progress_id] = _row((text, listed, look, record))
+        self._written[progress_id] = _row((text, look, record))
         return True
+
+    def _sweep_if_due(self, execute: Execute, now: float) -> None:
+        """Delete some expired rows, unless there was none a moment ago."""
+        if abs(now - self._swept) >= _SWEEP_INTERVAL and not sweep(execute, 'progress', now):
+            self._swept = now
 
     def _rows(self, execute: Execute, progress_ids: Sequence[str], now: float) -> dict[str, _Row]:
         return {
-            progress_id: _Row(text, bool(listed), look, rules.load(text))
-            for progress_id, text, listed, look in self._select(execute, 'key, record, listed, due', progress_ids, now)
+            progress_id: _row((text, look, rules.load(text)))
+            for progress_id, text, look in self._select(execute, 'key, record, due', progress_ids, now)
         }
 
     def _select(self, execute: Execute, columns: str, progress_ids: Sequence[str], now: float) -> list[Any]:
@@ -199,3 +323,25 @@ class SqliteStorage(Storage):
 def _select(columns: str, count: int) -> str:
     marks = ', '.join('?' * count)
     return f'SELECT {columns} FROM progress WHERE namespace = ? AND expires > ? AND key IN ({marks})'  # noqa: S608
+
+
+def _column(key: str) -> str:
+    """Return the column that has the key of an index."""
+    if key == RUNNING_KEY:
+        return 'listed'
+    return 'ended' if key in TERMINAL_STATUSES else 'owner'
+
+
+@cache
+def _list(columns: tuple[str, ...]) -> str:
+    """Return the statement that lists the newest tasks in indexes with these columns, from the indexes alone.
+
+    It does not look at when they expire: to skip many that have expired would take long.
+    """
+    newest = 'ORDER BY start DESC, key DESC LIMIT ?'
+    selects = (
+        f'SELECT * FROM (SELECT start, key FROM progress INDEXED BY progress_{column}'  # noqa: S608
+        f' WHERE namespace = ? AND {column} = ? AND (start, key) < (?, ?) {newest})'
+        for column in columns
+    )
+    return f'{" UNION ".join(selects)} {newest}'

@@ -45,6 +45,8 @@ class Kind:
     time_of_day: bool = True
     #: How many tasks may come and go in a test of growth.
     many: int = 10000
+    #: The lists are kept elsewhere than the statuses.
+    paired: bool = False
 
     marks: tuple = ()
 
@@ -65,6 +67,7 @@ LEAVES_SOCKETS = pytest.mark.filterwarnings('ignore:unclosed <socket:ResourceWar
 KINDS = [
     Kind('memory', processes=False, kills=False, generic=False, time_of_day=False),
     Kind('file', many=1000),
+    Kind('file', many=300, paired=True, marks=(SLOW,)),
     Kind('dbm', kills=False, many=200, marks=(SLOW,)),
     Kind('ext:database', many=300, marks=(SLOW,)),
     Kind('ext:memcached', many=2000, marks=(SLOW, LEAVES_SOCKETS)),
@@ -81,7 +84,7 @@ def pytest_generate_tests(metafunc):
     if 'region' in metafunc.fixturenames:
         names = [name for mark in metafunc.definition.iter_markers('promises') for name in mark.args]
         kinds = [kind for kind in KINDS if all(getattr(kind, name) for name in names)]
-        cases = [pytest.param(kind, id=kind.type, marks=kind.marks) for kind in kinds]
+        cases = [pytest.param(kind, id=kind.type + '-paired' * kind.paired, marks=kind.marks) for kind in kinds]
         metafunc.parametrize('region', cases, indirect=True)
 
 
@@ -123,6 +126,8 @@ class Region:
         """Keep everything here, with these ``progress.`` settings, from the next call on."""
         for name in regions:
             cache_regions[name] = self.options | {'expire': expire}
+            if name == 'default' and self.kind.paired:
+                cache_regions[name]['data_dir'] += '-lists'
         self.settings |= {f'progress.{name}': str(value) for name, value in settings.items()}
         configure(self.settings)
 

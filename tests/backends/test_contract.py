@@ -10,14 +10,18 @@ from beaker.cache import cache_regions
 from pyramid.i18n import TranslationStringFactory
 from pyramid.registry import Registry
 from pyramid.testing import DummyRequest
+from support.records import task_record
 
 from pyramid_progress import (
     configure,
     get_progress_status,
     get_running_tasks,
     init_progress_status,
+    list_tasks,
     set_progress_status,
+    start_task,
 )
+from pyramid_progress.runtime import current_store
 from pyramid_progress.storage import beaker
 from pyramid_progress.web.access import Visitor
 
@@ -177,6 +181,31 @@ def test_no_linger(region):
     assert get_progress_status('job')['owner'] == 'bob'
 
 
+def test_ended_tasks_linger_as_long_as_others_live_except_where_keeping_them_costs(region):
+    assert current_store().linger == (3600 if region.kind.generic else 999999)
+    region.use(expire=60)
+    assert current_store().linger == 60
+    region.use(linger=5000)
+    assert current_store().linger == 5000
+
+
+def test_a_change_after_the_acknowledged_end_of_an_id_never_started_starts_anew(region):
+    set_progress_status('job', 'finished', message='old', current=1)
+    assert get_progress_status('job')['status'] == 'finished'
+    assert look_at('job')['message'] == 'old'
+    set_progress_status('job', length=10)
+    assert get_progress_status('job') == {'status': 'running', 'message': None, 'length': 10, 'current': None}
+
+
+def test_the_end_is_not_acknowledged_on_request(region):
+    finished()
+    for _again in range(2):
+        assert get_progress_status('job', acknowledge=False)['status'] == 'finished'
+    assert get_running_tasks() == {'job'}
+    assert get_progress_status('job')['status'] == 'finished'
+    assert get_progress_status('job', acknowledge=False) == UNKNOWN
+
+
 def test_linger_ends(region, wait_until):
     region.use(linger=0.3)
     finished()
@@ -218,22 +247,6 @@ def test_the_same_owner_may_start_it_anew(region, end):
         'status': 'running', 'owner': 'ann', 'label': 'Again', 'tags': None, 'length': None, 'current': None,
     }  # fmt: skip
     assert get_running_tasks() == {'job'}
-
-
-def test_another_owner_cannot_take_it_over(region):
-    owners = [('ann', 'bob'), ('ann', None), (None, 'ann'), (1, '1')]
-    for end, (owner, other) in itertools.product([None, 'finished', 'acknowledged', 'failed', 'cancelled'], owners):
-        progress_id = f'{end} {owner} {other}'
-        init_progress_status(progress_id, owner, 'Import')
-        if end:
-            set_progress_status(progress_id, 'finished' if end == 'acknowledged' else end)
-        if end == 'acknowledged':
-            get_progress_status(progress_id)
-        before = look_at(progress_id)
-        with pytest.raises(ValueError, match=f"'{progress_id}' is in use by another owner"):
-            init_progress_status(progress_id, other, 'Mine')
-        assert look_at(progress_id) == before
-    assert len(get_running_tasks()) == 2 * len(owners)
 
 
 def test_any_owner_may_start_an_id_never_started(region):
@@ -400,7 +413,8 @@ def test_ids_never_collide(region):
 def test_no_id_is_an_internal_key(region):
     """The keys under which drivers hold things are ids like any other."""
     namespace = region.settings['progress.namespace']
-    keys = ['index', beaker._key('job'), beaker._key('index'), namespace, f'{namespace}:00', f'{{{namespace}}}:tasks']
+    ours = [beaker._key('job'), beaker._parts_key(beaker._key('job')), beaker._key('index')]
+    keys = ['index', *ours, namespace, f'{namespace}:00', f'{{{namespace}}}:tasks']
     keys += [f'{namespace}:tasks:job', f'{{{namespace}}}:tasks:job', ':job', 'tasks:job', '{job}']
     init_progress_status('job', 'ann', 'Import')
     for key in keys:
@@ -432,12 +446,13 @@ def test_invalid_ids_are_refused(region):
 
 
 def test_a_status_lives_for_the_expiry_of_its_region_after_its_last_change(region, wait_until):
-    region.use(expire=0.8)
+    region.use(expire=2.4)
     init_progress_status('read', 'ann', 'Read all the time')
     init_progress_status('kept', 'ann', 'Changed all the time')
     set_progress_status('bare', message='Never started')
     finished('unread')
     init_progress_status('failed', 'ann', 'Failed')
+    start = time.monotonic()
     set_progress_status('failed', 'failed')
     assert get_running_tasks() == {'read', 'kept', 'unread'}
 
@@ -447,9 +462,8 @@ def test_a_status_lives_for_the_expiry_of_its_region_after_its_last_change(regio
         looked = [look_at(progress_id) for progress_id in ('read', 'bare', 'unread', 'failed')]
         return looked == [UNKNOWN] * 4
 
-    start = time.monotonic()
-    wait_until(only_one_is_left, 5, 'they live for ever')
-    assert time.monotonic() - start > 0.4
+    wait_until(only_one_is_left, 8, 'they live for ever')
+    assert time.monotonic() - start > 2.3
     assert get_running_tasks() == {'kept'}
     assert get_progress_status('unread') == UNKNOWN
     init_progress_status('read', 'bob', 'Anew')
@@ -581,23 +595,88 @@ def test_a_list_without_its_statuses_is_empty(apart):
     assert get_running_tasks() == set()
 
 
-def test_a_task_that_starts_anew_while_the_list_is_cleared_is_on_it(directory, monkeypatch):
-    """Who reads the list finds that the task has failed, and takes it off, while its owner starts it again."""
+@pytest.fixture
+def paired(directory):
+    """Keep the list in files, and the statuses in memory; return the storage."""
     cache_regions['default'] = {'type': 'file', 'data_dir': str(directory)}
     cache_regions['persistent'] = {'type': 'memory'}
-    configure({'progress.namespace': 'anew'})
+    configure({'progress.namespace': 'paired'})
+    return current_store().storage
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function that calls another one before the next call of a method of the list's storage."""
+
+    def interrupt(name, function):
+        method = getattr(beaker.BeakerStorage, name)
+
+        def interrupted(*args, **kwargs):
+            monkeypatch.setattr(beaker.BeakerStorage, name, method)
+            function()
+            return method(*args, **kwargs)
+
+        monkeypatch.setattr(beaker.BeakerStorage, name, interrupted)
+
+    return interrupt
+
+
+def test_a_task_that_starts_while_its_old_entry_is_removed_is_on_the_list(paired, interrupt):
     init_progress_status('job', 'ann', 'Import')
+    paired._statuses.delete('job')
+    interrupt('delete', lambda: init_progress_status('job', 'ann', 'Again'))
+    assert get_running_tasks() == set()
+    assert get_running_tasks() == {'job'}
+    assert [task['label'] for task in list_tasks(status='running')] == ['Again']
+
+
+def test_a_task_that_starts_while_its_old_end_is_entered_is_on_the_list(paired, interrupt):
+    init_progress_status('job', 'ann', 'Import')
+    interrupt('start', lambda: init_progress_status('job', 'ann', 'Again'))
     set_progress_status('job', 'failed')
-    delete = beaker.BeakerStorage.delete
-
-    def start_and_delete(storage, progress_id):
-        init_progress_status(progress_id, 'ann', 'Again')
-        delete(storage, progress_id)
-
-    monkeypatch.setattr(beaker.BeakerStorage, 'delete', start_and_delete)
     assert get_running_tasks() == {'job'}
-    monkeypatch.undo()
-    assert get_running_tasks() == {'job'}
+    assert list_tasks(status='failed') == []
+    assert [task['label'] for task in list_tasks(status='running')] == ['Again']
+
+
+def test_entries_that_are_out_of_date_are_skipped_and_corrected(paired):
+    for name in ('gone', 'ended', 'taken over', 'kept'):
+        init_progress_status(name, 'ann', 'Import')
+    statuses = paired._statuses
+    statuses.delete('gone')
+    statuses.update('ended', {'status': '"failed"'}, 60)
+    statuses.delete('taken over')
+    statuses.start('taken over', task_record(2000000000000, '"bob"'), 60)
+    assert [task['progress_id'] for task in list_tasks(owner='ann')] == ['kept', 'ended']
+    assert [task['progress_id'] for task in list_tasks(status='running')] == ['taken over', 'kept']
+    assert [task['progress_id'] for task in list_tasks(status='failed')] == ['ended']
+    assert [task['progress_id'] for task in list_tasks(owner='bob')] == ['taken over']
+    assert [entry.progress_id for entry in paired._tasks.list_entries(['owner:ann'], 9)] == ['kept', 'ended']
+
+
+def test_a_heartbeat_restores_an_entry_that_the_list_lost(paired):
+    with start_task('Import', owner='ann', progress_id='job'):
+        run = {'job': paired.get_many(['job'])['job']['_run']}
+        paired._tasks.delete('job')
+        assert get_running_tasks() == set()
+        paired.update_active({'job': {'current': '1'}}, 60, run)
+        assert get_running_tasks() == set()
+        paired.update_active({'job': {'_heartbeat': repr(paired.now())}}, 60, run)
+        assert get_running_tasks() == {'job'}
+        assert [task['progress_id'] for task in list_tasks(owner='ann')] == ['job']
+
+
+def test_an_entry_lives_as_long_as_its_status(paired, wait_until):
+    """Changes that do not concern the list extend the life of a status."""
+    cache_regions['persistent']['expire'] = 2
+    init_progress_status('job', 'ann', 'Import')
+    for _change in range(3):
+        time.sleep(1.2)
+        assert get_running_tasks() == {'job'}
+        set_progress_status('job')
+    storage = current_store().storage
+    assert wait_until(lambda: get_running_tasks() == set(), 5)
+    wait_until(lambda: storage._tasks.get_many(['job']) == {}, 5, 'the entry lives for ever')
 
 
 def test_every_pair_of_types(directory):

@@ -5,15 +5,17 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from threading import Event, Thread
 
 import pytest
 from beaker.cache import Cache, cache_regions
 from beaker.ext.memcached import MemcachedNamespaceManager
+from beaker.ext.sqla import SqlaNamespaceManager
 
 from pyramid_progress import (
     StorageError,
@@ -21,9 +23,11 @@ from pyramid_progress import (
     get_progress_status,
     get_running_tasks,
     init_progress_status,
+    list_tasks,
     set_progress_status,
 )
 from pyramid_progress.beaker_sqlite.database import FILE_NAME
+from pyramid_progress.runtime import current_store
 from pyramid_progress.storage import beaker
 
 IDS = [f'job {number}' for number in range(8)]
@@ -326,6 +330,76 @@ def test_a_database_that_cannot_be_opened_is_a_storage_error(directory):
     (directory / 'none').mkdir()
     init_progress_status('job', 'ann', 'Import')
     assert get_running_tasks() == {'job'}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a file system of 1 MB of the test's own; it needs the right to mount one."""
+    place = tmp_path / 'disk'
+    place.mkdir()
+    mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', place)
+    yield place
+    subprocess.run(['umount', '--lazy', place], check=True)
+
+
+def mount(*arguments):
+    if subprocess.run(['mount', *arguments], check=False, capture_output=True).returncode:
+        pytest.skip('this process may not mount a file system')
+
+
+def close_databases():
+    for engine in SqlaNamespaceManager.binds.dict.values():
+        engine.dispose()
+
+
+def fill(directory):
+    with suppress(OSError), (directory / 'filler').open('wb', buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+
+
+# Beaker does not close the file that it cannot write.
+@pytest.mark.filterwarnings('ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize('cause', ['full', 'read-only'])
+@pytest.mark.parametrize('kind', ['file', 'dbm', 'ext:database'])
+def test_everything_is_readable_where_nothing_can_be_written(small_disk, kind, cause):
+    """Other processes have written to some of the namespaces only; the locks of the rest do not exist yet."""
+    options = {'type': kind, 'data_dir': str(small_disk), 'url': f'sqlite:///{small_disk}/beaker.db'}
+    cache_regions['default'] = cache_regions['persistent'] = options
+    configure({})
+    for name in ('one', 'two', 'three'):
+        init_progress_status(name, 'ann', name)
+    set_progress_status('two', 'finished', message='done')
+    set_progress_status('three', 'failed')
+    if cause == 'full':
+        fill(small_disk)
+    else:
+        close_databases()  # a file that is open for writing prevents it
+        mount('-o', 'remount,ro', small_disk)
+    # On a full disk, `dbm` still has space within its file for the mark of an acknowledged end.
+    acknowledge = kind != 'dbm' or cause != 'full'
+    for _again in range(2):
+        assert get_progress_status('one')['status'] == 'running'
+        assert get_progress_status('two', acknowledge=acknowledge)['message'] == 'done'
+        assert get_progress_status('never used') == {'status': 'unknown'}
+        assert get_running_tasks() == {'one', 'two'}
+        assert {task['progress_id'] for task in list_tasks(owner='ann')} == {'one', 'two', 'three'}
+        assert [task['progress_id'] for task in list_tasks(status='failed')] == ['three']
+        assert current_store().storage.update_active({'one': {}}, 60) == {'one': 0}
+    with pytest.raises(StorageError):
+        set_progress_status('one', message='x' * 9000)
+    with pytest.raises(StorageError):
+        for number in range(100):
+            init_progress_status(f'more {number}', 'ann', 'Import')
+    if cause == 'full':
+        (small_disk / 'filler').unlink()
+    else:
+        mount('-o', 'remount,rw', small_disk)
+        close_databases()  # SQLite keeps a database read-only that it opened so
+    set_progress_status('one', message='goes on')
+    assert get_progress_status('one')['message'] == 'goes on'
+    assert get_progress_status('two')['status'] == 'finished'
+    assert get_progress_status('two') == {'status': 'unknown'}
 
 
 @pytest.mark.filterwarnings('ignore:unclosed <socket:ResourceWarning')

@@ -14,8 +14,8 @@ from beaker.synchronization import NameLock, _synchronizers
 
 from pyramid_progress import get_progress_status, get_running_tasks, init_progress_status, set_progress_status
 from pyramid_progress.beaker_sqlite.database import FILE_NAME
-from pyramid_progress.runtime import get_runtime
-from pyramid_progress.storage import beaker, paired
+from pyramid_progress.runtime import current_store, get_runtime
+from pyramid_progress.storage import beaker
 
 #: A long time ago, by a clock that counts seconds.
 START = 1_000_000_000
@@ -49,10 +49,12 @@ def clock(monkeypatch):
 
 
 def come_and_go(name, count, each=lambda: None):
-    """Start tasks, finish most of them, and read most of those."""
+    """Start tasks, some with a part, finish most of them, and read most of those."""
     for number in range(count):
         progress_id = f'{name} {number}'
         init_progress_status(progress_id, 'ann', 'Import')
+        if number % 5 == 0:
+            start_part(progress_id)
         if number % 3:
             set_progress_status(progress_id, 'finished')
         if number % 3 > 1:
@@ -60,11 +62,18 @@ def come_and_go(name, count, each=lambda: None):
         each()
 
 
+def start_part(progress_id):
+    storage, expire, _ = current_store()
+    storage.update(progress_id, {'_parts': '1'}, expire)
+    run = storage.get_many([progress_id])[progress_id]['_run']
+    assert storage.start_part(progress_id, 0, task_run=run, part_run=run, heartbeat='1.0', expire=expire) == 0
+
+
 def records(region):
     """Return how many records are kept."""
     namespace = region.settings['progress.namespace']
     if region.type == 'memory':
-        return len(get_runtime().memory.namespaces[namespace])
+        return len(get_runtime().memory.namespaces[namespace].tasks)
     if region.type == 'sqlite':
         with closing(sqlite3.connect(Path(region.options['data_dir'], FILE_NAME))) as connection:
             return connection.execute('SELECT count(*) FROM progress').fetchone()[0]
@@ -81,7 +90,7 @@ def keys(region, namespace):
     try:
         index = space['index'] if 'index' in space else {}  # noqa: SIM401  (it has no get)
         if region.type != 'ext:memcached':  # which cannot say
-            assert len(list(space.keys())) <= len(index) + 1
+            assert len(list(space.keys())) <= 2 * len(index) + 1
         return len(index)
     finally:
         space.release_read_lock()
@@ -140,9 +149,8 @@ def test_a_server_that_keeps_time_clears_away_by_itself(region, wait_until):
     wait_until(lambda: records(region) <= 2, 5, 'it keeps more than a record and an entry of the list')
 
 
-def test_a_list_apart_has_a_bound_too(directory, clock, monkeypatch):
-    """What has ended is taken off it now and then."""
-    monkeypatch.setattr(paired, '_STARTS_PER_SWEEP', 20)
+def test_a_list_apart_has_a_bound_too(directory, clock):
+    """Its entries live for twice the lifetime of a status: 40 of them at a time."""
     cache_regions['default'] = {'type': 'file', 'data_dir': str(directory)}
     cache_regions['persistent'] = {'type': 'memory', 'expire': 10}
 
@@ -155,7 +163,7 @@ def test_a_list_apart_has_a_bound_too(directory, clock, monkeypatch):
         keys(SimpleNamespace(type='file', options=options), f'pyramid_progress:list:{number:02x}')
         for number in range(beaker.NAMESPACES)
     )
-    assert 0 < left < 200
+    assert 0 < left <= 40 + 2 * beaker.NAMESPACES
 
 
 @pytest.mark.promises('own_clock')

@@ -4,6 +4,7 @@ import time
 from threading import Event, Thread
 
 import pytest
+from support.records import task_record
 
 from pyramid_progress.storage import StorageError
 from pyramid_progress.storage.memory import Memory, MemoryStorage
@@ -105,14 +106,26 @@ def test_lifetimes_do_not_depend_on_the_time_of_day(monkeypatch, open_storage, j
     assert storage.get_many(['job']) == {}
 
 
-def test_expired_entries_are_removed(memory, open_storage):
-    """There are at most twice as many entries as were alive at the same time, or a few."""
+def test_expired_tasks_are_removed(memory, open_storage):
+    """There are at most twice as many tasks as were alive at the same time, or a few."""
     storage = open_storage()
-    entries = memory.namespaces['here']
+    tasks = memory.namespaces['here'].tasks
     for number in range(200):
         storage.start(f'alive {number}', RUNNING, 60)
     for number in range(1000):
         storage.start(f'gone {number}', RUNNING, 60)
         storage.delete(f'gone {number}')
-        assert len(entries) <= 402
+        assert len(tasks) <= 402
     assert len(storage.running_ids()) == 200
+
+
+def test_the_indexes_hold_no_more_than_the_tasks(memory, open_storage):
+    storage = open_storage()
+    for number in range(300):
+        storage.start(f'job {number}', task_record(1000 + number, f'"owner {number}"'), 60)
+        storage.update_active({f'job {number}': {'status': '"finished"'}}, 60)
+        storage.acknowledge(f'job {number}', 60 if number % 2 else 0)
+    for number in range(1, 300, 2):
+        storage.delete(f'job {number}')
+    space = memory.namespaces['here']
+    assert (space.tasks, space._indexes) == ({}, {})

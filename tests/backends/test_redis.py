@@ -1,7 +1,6 @@
 """The driver of Redis: round trips, the script, and servers that break, hang or refuse."""
 
 import json
-import random
 import re
 import select
 import signal
@@ -21,10 +20,10 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pyramid_progress.model import parts
 from pyramid_progress.model import record as rules
 from pyramid_progress.model.record import Activity, dump, load
-from pyramid_progress.storage import StorageError
-from pyramid_progress.storage.paired import PairedStorage
+from pyramid_progress.storage import Entry, StorageError
 from pyramid_progress.storage.redis import RedisStorage, driver
 from pyramid_progress.storage.redis.location import MAX_CONNECTIONS
 from pyramid_progress.storage.redis.semaphore import FairSemaphore
@@ -35,6 +34,7 @@ RECORD = {
 }  # fmt: skip
 FINISHED = RECORD | {'status': '"finished"'}
 FIFTY = [f'job {number}' for number in range(50)]
+RUNS = [f'"{number:013d}-0000000{digit}"' for number in (0, 1764115200000, 1764115200001) for digit in 'a9']
 
 
 def open_storage(url, namespace='progress', timeout=5.0):
@@ -46,12 +46,18 @@ class Namespace:
 
     def __init__(self, url):
         self.name = uuid.uuid4().hex
-        self.list = f'{{{self.name}}}:tasks'
+        self.prefix = f'{{{self.name}}}:'
         self.storage = open_storage(url, self.name)
         self.server = redis.Redis.from_url(url)
 
     def key(self, progress_id):
-        return f'{self.list}:{progress_id}'
+        return f'{self.prefix}tasks:{progress_id}'
+
+    def parts(self, progress_id):
+        return f'{self.prefix}parts:{progress_id}'
+
+    def index(self, key):
+        return f'{self.prefix}index:{key}'
 
 
 @pytest.fixture
@@ -144,7 +150,10 @@ def storage(proxy):
         lambda storage: storage.acknowledge('job 1', 60),
         lambda storage: storage.delete('job 1'),
         lambda storage: storage.running_ids(),
-        lambda storage: storage.now(),
+        lambda storage: storage.list_entries(rules.ALL_KEYS, 10),
+        lambda storage: storage.prune('running', FIFTY),
+        lambda storage: storage.start_part('job 1', 0, task_run='', part_run=RUNS[0], heartbeat='1', expire=60),
+        lambda storage: storage.update_part('job 1', 0, {}, task_run='', part_run=RUNS[0], expire=60),
     ],
     ids=[
         'start',
@@ -156,26 +165,17 @@ def storage(proxy):
         'acknowledge',
         'delete',
         'running_ids',
-        'now',
+        'list_entries',
+        'prune',
+        'start_part',
+        'update_part',
     ],
 )
-def test_an_operation_is_one_round_trip(storage, proxy, operation):
+def test_an_operation_is_one_round_trip(storage, proxy, namespace, operation):
+    operation(namespace.storage)  # From now on the server knows the script.
     before = proxy.round_trips
     operation(storage)
     assert proxy.round_trips == before + 1
-
-
-def test_a_start_is_two_round_trips_if_the_list_is_on_another_server(redis_url):
-    random.seed(1)  # One of many starts sweeps the list; not this one.
-    proxies = [Proxy(redis_url) for _each in range(2)]
-    storage = PairedStorage(*(open_storage(proxy.url, uuid.uuid4().hex) for proxy in proxies))
-    storage.start('job 1', RECORD, 60)
-    before = [proxy.round_trips for proxy in proxies]
-    storage.start('job 2', RECORD, 60)
-    assert [proxy.round_trips for proxy in proxies] == [count + 1 for count in before]
-    storage.close()
-    for proxy in proxies:
-        proxy.close()
 
 
 def test_reading_no_ids_contacts_no_server(storage, proxy):
@@ -214,52 +214,90 @@ def test_a_broken_connection_is_replaced(storage, proxy):
         assert storage.running_ids() == set(FIFTY)
 
 
-# The rules of records, in the script
+# The rules of records and parts, in the scripts
 
 
 NAMES = [
-    'status',
-    'owner',
-    'started',
-    'message',
-    'length',
-    rules.ACKNOWLEDGED,
-    rules.CANCEL,
-    rules.MESSAGE_CODE,
-    '_heartbeat',
-    's',
-    'stat',
-    'stat.s',
-    '_',
-    'A',
-]
-TEXTS = [
-    '"running"', '"finished"', '"failed"', '"cancelled"', '"finished "', '"ann"', '"bob"', 'null', 'true', '1.0', '[]',
-    '9007199254740993', '0.30000000000000004', '"%1"', '"%"', '""', r'"\""', r'"a\",\n,\"status\":\"failed\"\n}"', '{}',
-    '{"status":"failed"}', '{"started":{"_acknowledged":1}}', r'"\":"', '"é進"', '"' + 'x' * 3000 + '"',
+    'status', 'owner', 'message', 'length', 'current', rules.ACKNOWLEDGED, rules.CANCEL, rules.MESSAGE_CODE, 's',
+    'stat', 'stat.s', '_', 'A', '_ended', '_failure',
 ]  # fmt: skip
-STATUS_AND_OWNER = {'status': '"running"', 'owner': '"ann"'}
+STATUSES = ['"running"', '"finished"', '"failed"', '"cancelled"', '"finished "', '"paused"']
+OWNERS = [
+    '"ann"', '"5"', '5', 'null', '"null"', r'"\"é\\n"', r'"\u0000\u001f"', '""', '["ann"]', '{"a":1.0}', '"owner:ann"',
+]  # fmt: skip
+TEXTS = [
+    'null', 'true', '1.0', '[]', '9007199254740993', '0.30000000000000004', '"%1"', '"%"', '""', r'"\""',
+    r'"a\",\n,\"status\":\"failed\"\n}"', '{}', '{"status":"failed"}', '{"started":{"_acknowledged":1}}', r'"\":"',
+    '"é進"', '"' + 'x' * 3000 + '"',
+]  # fmt: skip
 
-members = st.tuples(st.sampled_from(NAMES), st.sampled_from(TEXTS))
-changes = st.lists(members, unique_by=lambda member: member[0], max_size=6).map(dict)
-records = changes.map(lambda change: change | STATUS_AND_OWNER | change)
+texts = {'status': st.sampled_from(STATUSES), 'owner': st.sampled_from(OWNERS)}
+one_member = st.sampled_from(NAMES).flatmap(
+    lambda name: st.tuples(st.just(name), texts.get(name, st.sampled_from(TEXTS)))
+)
+changes = st.lists(one_member, unique_by=lambda member: member[0], max_size=6).map(dict)
+runs = st.sampled_from(RUNS)
+#: In use, or not, by a wide margin.
+activity_times = st.sampled_from([{}, *({name: time} for name in ('_heartbeat', '_changed') for time in ('1', '9e9'))])
 
 
-def act(storage, action, old, new):
-    """Change the task 'job'; return what this returned, what it must return, and what it must leave."""
-    if action == 'start':
-        starts = rules.may_start(old, new)
-        return storage.start('job', new, 60), starts, new if starts else old
-    if action == 'update':
-        return storage.update('job', new, 60), None, rules.updated(old, new) or old
-    if action == 'update_active':
-        left = rules.updated_active(old, new) or old
-        expected = {'job': rules.activity(left)} if left else {}
-        return storage.update_active({'job': new, 'none': new}, 60), expected, left
-    if action == 'acknowledge':
-        left = rules.acknowledged(old)
-        return storage.acknowledge('job', 60), left is not None, left or old
-    return storage.delete('job'), None, None
+@st.composite
+def records(draw, started=None):
+    """Give a record that a start or a change may leave, with its members in any order."""
+    record = {'status': draw(texts['status'])} | draw(changes) | draw(activity_times)
+    if started is None and draw(st.booleans()):
+        record.pop('owner', None)
+    else:
+        record |= {'owner': draw(texts['owner']), 'started': '"now"', rules.RUN: draw(runs)}
+        if started is None and draw(st.integers(0, 9)) == 0:
+            del record[rules.RUN]
+    return dict(draw(st.permutations(list(record.items()))))
+
+
+def indexes_of(record):
+    if record is None:
+        return {}
+    return {key: {'job': rules.start_time(record)} for key in rules.index_keys(record)}
+
+
+class State:
+    """The task 'job' in a namespace, as other clients of the server see and change it."""
+
+    def __init__(self, namespace):
+        self._namespace = namespace
+        self._server = namespace.server
+        self._prefix = f'{{{namespace.name}}}:index:'
+
+    def put(self, record, parts=None):
+        if keys := list(self._server.scan_iter(f'*{self._namespace.name}*', 1000)):
+            self._server.delete(*keys)
+        if record:
+            self._server.set(self._namespace.key('job'), dump(record))
+        for key, entry in indexes_of(record).items():
+            self._server.zadd(self._prefix + key, entry)
+        for number, part in (parts or {}).items():
+            self._server.hset(self._namespace.parts('job'), number, dump(part))
+
+    @property
+    def record(self):
+        text = (self._server.get(self._namespace.key('job')) or b'').decode()
+        assert not text or dump(load(text)) == text
+        return load(text) if text else None
+
+    @property
+    def parts(self):
+        parts = self._server.hgetall(self._namespace.parts('job')).items()
+        return {int(number): load(text.decode()) for number, text in parts}
+
+    @property
+    def indexes(self):
+        keys = list(self._server.scan_iter(f'{self._prefix}*', 1000))
+        return {
+            key.decode().removeprefix(self._prefix): {
+                progress_id.decode(): score for progress_id, score in self._server.zrange(key, 0, -1, withscores=True)
+            }
+            for key in keys
+        }
 
 
 @pytest.fixture(scope='module')
@@ -267,32 +305,153 @@ def shared_namespace(redis_url):
     return Namespace(redis_url)
 
 
-ACTIONS = ['start', 'update', 'update_active', 'acknowledge', 'delete']
+script_settings = settings(max_examples=200, deadline=None, database=None)
 
 
-@given(st.sampled_from(ACTIONS), st.none() | records, records, changes, st.booleans())
-@example('update', STATUS_AND_OWNER | {rules.MESSAGE_CODE: '"x"'}, {}, {'length': '1'}, False)
-@example('update_active', {'message': '{"started":{"_acknowledged":1}}'} | STATUS_AND_OWNER, {}, {'length': '1'}, False)
-@settings(max_examples=200, deadline=None, database=None)
-def test_the_script_follows_the_rules_of_records(shared_namespace, action, old, new, change, listed):
-    """For all members, in any order, with values that resemble other members."""
-    namespace = shared_namespace
-    namespace.server.delete(namespace.list, namespace.key('job'))
-    if old:
-        namespace.server.set(namespace.key('job'), dump(old))
-    if listed:
-        namespace.server.zadd(namespace.list, {'job': 9e15})
-    if action == 'start':
-        change = new | {'started': '"now"'}
-    elif action == 'update':
-        change = {'status': '"running"'} | change
-    returned, expected, left = act(namespace.storage, action, old, change)
-    assert returned == expected
-    text = (namespace.server.get(namespace.key('job')) or b'').decode()
-    assert (load(text) if text else None) == left
-    assert not text or dump(load(text)) == text
-    if left != old:
-        assert (namespace.server.zscore(namespace.list, 'job') is not None) == bool(left and rules.is_listed(left))
+def examples_of_use(function):
+    """Add starts by another owner, of tasks that are in use, and of tasks that are not."""
+    for name in (rules.HEARTBEAT, rules.CHANGED):
+        for ago in (-60, 5, 60, 600, 1200):
+            old = RECORD | {rules.RUN: RUNS[2], name: repr(time.time() - ago)}
+            function = example(old, RECORD | {'owner': '"bob"', rules.RUN: RUNS[3]}, rules.Start.ANY)(function)
+    return function
+
+
+@given(st.none() | records(), records(started=True), st.sampled_from(rules.Start))
+@examples_of_use
+@script_settings
+def test_the_script_starts_by_the_rules(shared_namespace, old, new, mode):
+    state = State(shared_namespace)
+    state.put(old, {0: STATUS_AND_RUN})
+    starts = rules.may_start(old, new, mode, time.time())
+    assert shared_namespace.storage.start('job', new, 60, mode) is starts
+    assert state.record == (new if starts else old)
+    assert state.indexes == indexes_of(state.record)
+    assert state.parts == ({} if starts else {0: STATUS_AND_RUN})
+
+
+STATUS_AND_RUN = {'status': '"running"', rules.RUN: RUNS[0]}
+STATUS_AND_OWNER = {'status': '"running"', 'owner': '"ann"', 'started': '"now"'}
+
+
+@given(st.none() | records(), changes)
+@example(STATUS_AND_OWNER | {rules.MESSAGE_CODE: '"x"'}, {'length': '1'})
+@script_settings
+def test_the_script_updates_by_the_rules(shared_namespace, old, change):
+    state = State(shared_namespace)
+    state.put(old)
+    change = {'status': '"running"'} | change
+    shared_namespace.storage.update('job', change, 60)
+    assert state.record == (rules.updated(old, change) or old)
+    assert state.indexes == indexes_of(state.record)
+
+
+@given(st.none() | records(), changes | changes.map(lambda change: change | {rules.RUN: RUNS[3]}), st.none() | runs)
+@example({'message': '{"started":{"_acknowledged":1}}'} | STATUS_AND_OWNER, {'length': '1'}, None)
+@script_settings
+def test_the_script_updates_active_tasks_by_the_rules(shared_namespace, old, change, run):
+    state = State(shared_namespace)
+    state.put(old)
+    left = rules.updated_active(old, change, run) or old
+    activity = rules.activity(left, run)
+    answer = shared_namespace.storage.update_active(
+        {'job': change, 'none': change}, 60, None if run is None else {'job': run, 'none': run}
+    )
+    assert answer == ({} if activity is None else {'job': activity})
+    assert state.record == left
+    assert state.indexes == indexes_of(left)
+
+
+@given(st.none() | records(), st.sampled_from([0, 60]))
+@script_settings
+def test_the_script_acknowledges_by_the_rules(shared_namespace, old, linger):
+    state = State(shared_namespace)
+    state.put(old)
+    acknowledged = rules.acknowledged(old)
+    assert shared_namespace.storage.acknowledge('job', linger) is (acknowledged is not None)
+    assert state.record == ((acknowledged if linger else None) if acknowledged else old)
+    assert state.indexes == indexes_of(state.record)
+
+
+@given(st.none() | records())
+@script_settings
+def test_the_script_deletes_a_task_with_its_parts(shared_namespace, old):
+    state = State(shared_namespace)
+    state.put(old, {0: STATUS_AND_RUN})
+    assert shared_namespace.storage.delete('job') is (old is not None)
+    assert state.record is None
+    assert state.indexes == {}
+    assert state.parts == ({} if old else {0: STATUS_AND_RUN})
+
+
+NUMBERS = [
+    '0', '-0.0', '-3', '2.5', '0.1', '0.2', '9007199254740991', '9007199254740992', '1e300', '7.0',
+    '0.30000000000000004',
+]  # fmt: skip
+numbers = st.sampled_from(NUMBERS) | st.floats(-1e18, 1e18).map(repr) | st.integers(-(2**55), 2**55).map(str)
+MESSAGES = [{}, {'message': 'null'}, {'message': '"a message"'}, {'message': '"50 %"', rules.MESSAGE_CODE: '"x"'}]
+messages_with_codes = st.sampled_from(MESSAGES)
+counts = st.sampled_from(['0', '1', '2', '3'])
+
+
+@st.composite
+def tasks_with_parts(draw):
+    """Give a task's record and that of its part 0, None if there is none."""
+    task = {
+        'status': draw(texts['status'] | st.just('"running"')), 'owner': '"ann"', 'started': '"now"', 'length': '10',
+        'current': draw(numbers | st.just('null')), rules.RUN: draw(runs),
+    }  # fmt: skip
+    task |= draw(messages_with_codes)
+    optional = {
+        '_ended': counts, '_failed': counts, '_cancelled': counts, '_p0': st.just('1.5'), '_p1': st.just('2.5'),
+        '_failure': st.just('"it failed"'), '_failure_code': st.just('"f"'), rules.CANCEL: st.just('true'),
+    }  # fmt: skip
+    task |= draw(st.fixed_dictionaries({}, optional=optional))
+    if draw(st.integers(0, 9)):
+        task['_parts'] = draw(counts)
+    part = {
+        rules.RUN: draw(runs),
+        'status': draw(texts['status'].filter(lambda text: ' ' not in text)),
+        'current': draw(numbers),
+    }
+    return draw(st.sampled_from([task, task, task, None])), draw(st.sampled_from([part, part, None]))
+
+
+def check_part(state, before, change, answer):
+    left = change.task or before[0], change.part or before[1]
+    assert answer == change.activity
+    assert (type(answer) is Activity) == (answer is not None)
+    assert (state.record, state.parts.get(0)) == left
+    assert state.indexes == indexes_of(left[0])
+
+
+def near(old, draw_from):
+    """Give the run of a record more often than another."""
+    return (st.just(old[rules.RUN]) | draw_from) if old else draw_from
+
+
+@given(tasks_with_parts(), st.data())
+@script_settings
+def test_the_script_starts_parts_by_the_rules(shared_namespace, before, data):
+    task, part = before
+    state = State(shared_namespace)
+    state.put(task, {0: part} if part else {})
+    arguments = {'task_run': data.draw(near(task, runs)), 'part_run': data.draw(runs), 'heartbeat': '1764115200.25'}
+    change = parts.start_part(task, part, number=0, **arguments)
+    check_part(state, before, change, shared_namespace.storage.start_part('job', 0, expire=60, **arguments))
+
+
+@given(tasks_with_parts(), st.data())
+@settings(script_settings, max_examples=500)
+def test_the_script_updates_parts_by_the_rules(shared_namespace, before, data):
+    task, part = before
+    state = State(shared_namespace)
+    state.put(task, {0: part} if part else {})
+    optional = {'current': numbers, 'status': texts['status'], rules.HEARTBEAT: st.just('1764115200.25')}
+    change = data.draw(st.fixed_dictionaries({}, optional=optional)) | data.draw(messages_with_codes)
+    arguments = {'task_run': data.draw(near(task, runs)), 'part_run': data.draw(near(part, runs))}
+    expected = parts.update_part(task, part, change, number=0, **arguments)
+    check_part(state, before, expected, shared_namespace.storage.update_part('job', 0, change, expire=60, **arguments))
 
 
 def test_a_record_is_json(namespace):
@@ -304,12 +463,12 @@ def test_a_record_is_json(namespace):
 
 
 def test_keys_begin_with_the_namespace_and_share_a_hash_tag(namespace):
-    namespace.storage.start('job', RECORD, 60)
+    namespace.storage.start('job', RECORD | {'_parts': '1', rules.RUN: RUNS[2]}, 60)
+    namespace.storage.start_part('job', 0, task_run=RUNS[2], part_run=RUNS[2], heartbeat='1', expire=60)
     namespace.storage.update('bare', {'status': '"running"'}, 60)
     assert {key.decode() for key in namespace.server.scan_iter(f'*{namespace.name}*')} == {
-        namespace.list,
-        f'{{{namespace.name}}}:tasks:job',
-        f'{{{namespace.name}}}:tasks:bare',
+        f'{{{namespace.name}}}:{key}'
+        for key in ('tasks:job', 'tasks:bare', 'parts:job', 'index:running', 'index:owner:ann', 'due')
     }
 
 
@@ -320,63 +479,190 @@ def test_a_server_that_lost_the_script_receives_it_again(namespace):
     assert namespace.storage.get_many(['job'])['job']['current'] == '5'
 
 
-# The running list, and expired records
+# Indexes, and expired records
 
 
-def expiry(namespace, progress_id):
-    """Return the time in ms at which a record expires."""
-    (seconds, microseconds), left = namespace.server.pipeline().time().pttl(namespace.key(progress_id)).execute()
-    assert left > 0
-    return seconds * 1000 + microseconds / 1000 + left
+def members(namespace, name):
+    return {member.decode() for member in namespace.server.zrange(namespace.prefix + name, 0, -1)}
+
+
+def expire_now(namespace, *progress_ids):
+    """Let records expire, and let their index entries be due."""
+    for progress_id in progress_ids:
+        namespace.server.delete(namespace.key(progress_id))
+        for member in members(namespace, 'due'):
+            if member.startswith(f'{progress_id}\n'):
+                namespace.server.zadd(f'{namespace.prefix}due', {member: 1})
+
+
+def test_a_change_that_moves_nothing_uses_the_keys_of_the_task_alone(private_redis):
+    storage = open_storage(private_redis.url)
+    storage.start('job', RECORD | {'_parts': '1', rules.RUN: RUNS[2]}, 60)
+    with redis.Redis.from_url(private_redis.url) as server:
+        server.config_resetstat()
+        storage.update('job', {'status': '"running"', 'current': '5'}, 60)
+        storage.update_active({'job': {'current': '6', '_heartbeat': '1.5'}}, 60, {'job': RUNS[2]})
+        storage.start_part('job', 0, task_run=RUNS[2], part_run=RUNS[2], heartbeat='1', expire=60)
+        storage.update_part('job', 0, {'current': '7'}, task_run=RUNS[2], part_run=RUNS[2], expire=60)
+        used = {name.removeprefix('cmdstat_') for name in server.info('commandstats')}
+    assert used - {'evalsha', 'eval', 'config|resetstat', 'info'} == {'get', 'set', 'pexpire', 'hget', 'hset'}
+    storage.close()
 
 
 @pytest.mark.parametrize(
     'change',
     [
-        lambda storage: storage.start('job', RECORD, 50),
-        lambda storage: storage.update('job', {'current': '5'}, 50),
-        lambda storage: storage.update('job', {'current': '5'}, 5000),
-        lambda storage: storage.update_active({'job': {'current': '5'}}, 50.0005),
-        lambda storage: storage.update('job', {'status': '"finished"'}, 2e9),
+        lambda storage: storage.update('job', {'current': '5'}, 600),
+        lambda storage: storage.update_active({'job': {'current': '5'}}, 600),
+        lambda storage: storage.update_part('job', 0, {}, task_run=RUNS[2], part_run=RUNS[2], expire=600),
+        lambda storage: storage.start_part('job', 1, task_run=RUNS[2], part_run=RUNS[2], heartbeat='1', expire=600),
     ],
 )
-def test_an_entry_of_the_list_expires_with_its_record(namespace, change):
-    namespace.storage.start('job', RECORD, 500)
+def test_parts_expire_with_their_task(namespace, change):
+    namespace.storage.start('job', RECORD | {'_parts': '2', rules.RUN: RUNS[2]}, 60)
+    namespace.storage.start_part('job', 0, task_run=RUNS[2], part_run=RUNS[2], heartbeat='1', expire=60)
     change(namespace.storage)
-    assert -1.5 <= namespace.server.zscore(namespace.list, 'job') - expiry(namespace, 'job') < 1000
+    for key in (namespace.key('job'), namespace.parts('job')):
+        assert 590_000 < namespace.server.pttl(key) <= 600_000
 
 
-def test_a_lost_record_leaves_the_list(namespace):
-    """Also if a status of its id is set again."""
-    for progress_id in ('here', 'deleted', 'set again', 'emptied'):
+def test_a_lost_record_is_not_on_the_running_list(namespace):
+    """Also if a status of its id is set again, or its end is restored."""
+    for progress_id in ('here', 'deleted', 'set again', 'restored'):
         namespace.storage.start(progress_id, RECORD, 60)
-    namespace.server.delete(*map(namespace.key, ('deleted', 'set again', 'emptied')))
+    namespace.server.delete(*map(namespace.key, ('deleted', 'set again', 'restored')))
     namespace.storage.update('set again', {'status': '"running"'}, 60)
+    namespace.storage.start('restored', RECORD | {'status': '"failed"', rules.RUN: RUNS[2]}, 60, rules.Start.RESTORE)
     assert namespace.storage.running_ids() == {'here'}
-    assert namespace.server.zrange(namespace.list, 0, -1) == [b'here']
 
 
-def test_the_next_start_removes_expired_records_from_the_list(namespace, wait_until):
-    namespace.storage.start('here', RECORD, 60)
-    for number in range(20):
-        namespace.storage.start(f'short {number}', RECORD, 0.05)
-    namespace.storage.start('changed', RECORD, 0.05)
-    namespace.storage.update('changed', {'current': '5'}, 60)
-    wait_until(lambda: not namespace.server.exists(namespace.key('short 19')), 5, 'the record does not expire')
-    namespace.storage.start('new', RECORD, 60)
-    assert set(namespace.server.zrange(namespace.list, 0, -1)) == {b'here', b'changed', b'new'}
-    assert namespace.storage.running_ids() == {'here', 'changed', 'new'}
+def test_starts_remove_the_tasks_whose_records_expired(namespace):
+    """From all indexes; a few at each start."""
+    ids = {f'job {number}' for number in range(10)}
+    for progress_id in ids:
+        namespace.storage.start(progress_id, RECORD | {'owner': f'"{progress_id}"'}, 60)
+    namespace.storage.update_active({progress_id: {'status': '"finished"'} for progress_id in ids}, 60)
+    expire_now(namespace, *ids)
+    for number in range(3):
+        assert members(namespace, 'index:finished') != set()
+        namespace.storage.start(f'new {number}', RECORD, 60)
+    assert members(namespace, 'index:finished') == set()
+    assert members(namespace, 'index:running') == {'new 0', 'new 1', 'new 2'}
+    assert {key.decode() for key in namespace.server.scan_iter(f'{namespace.prefix}index:*')} == {
+        f'{namespace.prefix}index:{key}' for key in ('running', 'owner:ann')
+    }
+    assert members(namespace, 'due') == {f'new {number}\nowner:ann' for number in range(3)}
 
 
-@pytest.mark.parametrize(('linger', 'left'), [(60, [RECORD, 60000]), (0.5, [RECORD, 500]), (0, None)])
+def test_a_task_that_lives_on_is_due_again_when_it_expires(namespace):
+    namespace.storage.start('job', RECORD, 60)
+    namespace.server.zadd(f'{namespace.prefix}due', {'job\nowner:ann': 1})
+    namespace.storage.start('other', RECORD, 60)
+    assert namespace.server.zscore(f'{namespace.prefix}due', 'job\nowner:ann') == pytest.approx(
+        (time.time() + 60) * 1000, abs=10_000
+    )
+    assert members(namespace, 'index:owner:ann') == members(namespace, 'index:running') == {'job', 'other'}
+
+
+def test_a_task_of_another_owner_leaves_the_index_of_the_former_owner(namespace):
+    """Its record was lost before, so that the start does not know the former owner."""
+    namespace.storage.start('job', RECORD, 60)
+    expire_now(namespace, 'job')
+    namespace.storage.start('job', RECORD | {'owner': '"bob"'}, 60)
+    assert members(namespace, 'index:owner:ann') == set()
+    assert members(namespace, 'index:owner:bob') == members(namespace, 'index:running') == {'job'}
+    assert members(namespace, 'due') == {'job\nowner:bob'}
+
+
+def test_a_deleted_task_leaves_no_key(namespace):
+    namespace.storage.start('job', RECORD | {'_parts': '1', rules.RUN: RUNS[2]}, 60)
+    namespace.storage.start_part('job', 0, task_run=RUNS[2], part_run=RUNS[2], heartbeat='1', expire=60)
+    assert namespace.storage.delete('job')
+    assert list(namespace.server.scan_iter(f'*{namespace.name}*')) == []
+    assert not namespace.storage.delete('job')
+
+
+def test_an_index_loses_the_entries_that_do_not_belong_there(namespace):
+    for progress_id in ('here', 'lost', 'older'):
+        namespace.storage.start(progress_id, RECORD | {rules.RUN: RUNS[2]}, 60)
+    namespace.server.delete(namespace.key('lost'))
+    namespace.storage.start('failed', RECORD | {'status': '"failed"', rules.RUN: RUNS[2]}, 60)
+    namespace.server.zadd(namespace.index('running'), {'older': 5, 'never': 6, 'failed': 7})
+    namespace.storage.prune('running', ['here', 'lost', 'older', 'never', 'failed'])
+    assert namespace.server.zrange(namespace.index('running'), 0, -1, withscores=True) == [
+        (b'here', 1764115200000), (b'older', 1764115200000),
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from(['a', 'ab', 'B', 'é', '進', '-', '_']))),
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from(['a', 'b', 'Z', 'ê', '𝄞', '-', '_']))),
+    st.integers(1, 5),
+    st.none() | st.tuples(st.integers(0, 5), st.sampled_from(['a', 'aa', 'B', 'é', '進', ','])),
+)
+@script_settings
+def test_entries_are_listed_in_descending_order(shared_namespace, first, second, limit, before):
+    namespace = shared_namespace
+    namespace.server.delete(namespace.index('one'), namespace.index('two'))
+    entries = set()
+    for name, index in (('one', first), ('two', second)):
+        scores = {progress_id: start for start, progress_id in index}
+        entries |= {Entry(start, progress_id) for progress_id, start in scores.items()}
+        if scores:
+            namespace.server.zadd(namespace.index(name), scores)
+    before = before and Entry(*before)
+    expected = sorted((entry for entry in entries if before is None or entry < before), reverse=True)[:limit]
+    assert namespace.storage.list_entries(['one', 'two', 'none'], limit, before) == expected
+
+
+def test_a_page_of_a_long_index_is_read_in_few_steps(private_redis):
+    """Also if all of its tasks started at the same time."""
+    storage = open_storage(private_redis.url)
+    with redis.Redis.from_url(private_redis.url) as server:
+        for start in range(0, 100_000, 10_000):
+            ids = {f'job {number:06d}': 1764115200000 for number in range(start, start + 10_000)}
+            server.zadd('{progress}:index:running', ids)
+        server.config_resetstat()
+        page = storage.list_entries(['running'], 3, Entry(1764115200000, 'job 050000'))
+        calls = server.info('commandstats')['cmdstat_zrevrange']['calls']
+    assert page == [Entry(1764115200000, f'job {number:06d}') for number in (49999, 49998, 49997)]
+    assert calls < 20
+    storage.close()
+
+
+@pytest.mark.parametrize('spoil', [('config', 'set', 'maxmemory', '1'), ('replicaof', '127.0.0.1', '1')])
+def test_reading_works_where_the_server_refuses_changes(private_redis, spoil):
+    writer = open_storage(private_redis.url)
+    for number in range(3):
+        writer.start(f'job {number}', RECORD | {rules.RUN: RUNS[2]}, 60)
+    with redis.Redis.from_url(private_redis.url) as server:
+        server.execute_command(*spoil)
+        server.script_flush()
+    storage = open_storage(private_redis.url)
+    assert storage.running_ids() == {'job 0', 'job 1', 'job 2'}
+    assert storage.list_entries(['owner:ann'], 1) == [Entry(1764115200000, 'job 2')]
+    assert storage.list_entries(['running'], 2, Entry(1764115200000, 'job 2')) == [
+        Entry(1764115200000, 'job 1'), Entry(1764115200000, 'job 0'),
+    ]  # fmt: skip
+    assert list(storage.get_many_serialized(['job 1'])) == ['job 1']
+    assert list(storage.get_many_serialized(['job 1', 'job 2'])) == ['job 1', 'job 2']
+    assert abs(storage.now() - time.time()) < 1
+    with pytest.raises(StorageError):
+        storage.update('job 1', {'status': '"running"'}, 60)
+    writer.close()
+    storage.close()
+
+
+@pytest.mark.parametrize(('linger', 'left'), [(60, True), (0.5, True), (0, False)])
 def test_an_acknowledged_record_lingers(namespace, linger, left):
     namespace.storage.start('job', FINISHED, 600)
     assert namespace.storage.acknowledge('job', linger)
-    assert namespace.server.zcard(namespace.list) == 0
+    assert members(namespace, 'index:running') == set()
     if left:
         assert 0 < namespace.server.pttl(namespace.key('job')) <= linger * 1000
+        assert members(namespace, 'index:finished') == {'job'}
     else:
-        assert not namespace.server.exists(namespace.key('job'))
+        assert list(namespace.server.scan_iter(f'*{namespace.name}*')) == []
 
 
 # The location of the server
@@ -388,7 +674,7 @@ def test_an_acknowledged_record_lingers(namespace, linger, left):
 def test_options_of_the_url_do_not_change_results(redis_url, query):
     storage = open_storage(redis_url + query, uuid.uuid4().hex)
     assert storage.start('jöb', RECORD | {'label': '"é進"'}, 60)
-    assert storage.update_active({'jöb': {'current': '5'}}, 60) == {'jöb': Activity.ACTIVE}
+    assert storage.update_active({'jöb': {'current': '5'}}, 60) == {'jöb': Activity(0)}
     assert storage.get_many(['jöb']) == {'jöb': RECORD | {'label': '"é進"', 'current': '5'}}
     assert storage.get_many(['jöb', 'none']) == {'jöb': RECORD | {'label': '"é進"', 'current': '5'}}
     assert storage.running_ids() == {'jöb'}
@@ -536,8 +822,8 @@ def test_a_password_in_an_invalid_url_is_not_shown(rest):
             'read only',
         ),
         (
-            lambda server: server.set('{progress}:tasks', 'mine'),
-            lambda server: server.delete('{progress}:tasks'),
+            lambda server: server.set('{progress}:due', 'mine'),
+            lambda server: server.delete('{progress}:due'),
             'WRONGTYPE|wrong kind',
         ),
     ],
@@ -550,7 +836,7 @@ def test_a_refusal_of_the_server_is_a_storage_error(private_redis, spoil, repair
         spoil(server)
         for _again in range(2):
             with pytest.raises(StorageError, match=rf'127\.0\.0\.1:\d+ failed: .*({message})') as caught:
-                storage.update('job', {'status': '"running"'}, 60)
+                storage.start('job', RECORD, 60)
             assert isinstance(caught.value.__cause__, redis.ResponseError)
         repair(server)
     storage.start('job', RECORD, 60)
@@ -795,8 +1081,9 @@ def foreign(request, namespace):
         lambda storage: storage.acknowledge('job', 60),
         lambda storage: storage.delete('job'),
         lambda storage: storage.get_many(['job']),
+        lambda storage: storage.start_part('job', 0, task_run='', part_run='', heartbeat='1', expire=60),
     ],
-    ids=['start', 'update', 'update_active', 'acknowledge', 'delete', 'get_many'],
+    ids=['start', 'update', 'update_active', 'acknowledge', 'delete', 'get_many', 'start_part'],
 )
 def test_a_foreign_value_is_a_storage_error_that_names_the_key(foreign, operation):
     before = foreign.server.dump(foreign.key('job'))
@@ -811,7 +1098,7 @@ def test_a_foreign_value_does_not_affect_the_other_ids_of_a_batch(foreign):
     before = foreign.server.dump(foreign.key('job'))
     assert foreign.storage.get_many(['one', 'job', 'two', 'none']) == {'one': RECORD, 'two': FINISHED}
     activities = foreign.storage.update_active(dict.fromkeys(('one', 'job', 'two', 'none'), CHANGES), 60)
-    assert activities == {'one': Activity.ACTIVE, 'two': Activity.ENDED}
+    assert activities == {'one': Activity(0), 'two': Activity.ENDED}
     assert foreign.storage.get_many(['one', 'two']) == {'one': RECORD | CHANGES, 'two': FINISHED}
     assert foreign.server.dump(foreign.key('job')) == before
 

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -31,8 +33,14 @@ from pyramid_progress.beaker_sqlite.database import FILE_NAME, Database, Schema
 from pyramid_progress.model import record as rules
 from pyramid_progress.storage import sqlite
 from pyramid_progress.storage.sqlite import SqliteStorage
+from pyramid_progress.storage.sqlite_schema import SCHEMA
 
 RUNNING = {'status': '"running"', 'owner': '"ann"', 'started': '"now"'}
+
+RUN = '"1000000000000-00000000"'
+
+#: The record of a task with eight parts.
+TASK = RUNNING | {'message': 'null', 'length': '8', 'current': '0', rules.RUN: RUN, '_parts': '8', '_ended': '0'}
 
 
 @pytest.fixture
@@ -224,43 +232,174 @@ class TestExpiry:
     def test_no_statement_searches_the_whole_table(self, open_storage, file):
         storage = open_storage()
         statements = set()
-        for database in (storage._writing, storage._reading):
+        for database in (storage._writing, storage._readers[0]):
             with database:
                 database._connection.set_trace_callback(statements.add)
         storage.start('old', RUNNING, 0)
-        storage.start('job', RUNNING, 60)
-        storage.start('job', RUNNING, 5)
+        storage._swept = 0.0
+        storage.start('job', TASK, 60)
+        storage.start('job', TASK, 5)
         storage.update('job', {'status': '"failed"'}, 60)
-        storage.update('job', {'status': '"finished"'}, 60)
+        storage.update('job', {'status': '"running"'}, 60)
         storage.update_active({'job': {'current': '1'}}, 60)
+        storage.start_part('job', 0, task_run=RUN, part_run='"1"', heartbeat='0', expire=60)
+        storage.update_part('job', 0, {'current': '2'}, task_run=RUN, part_run='"1"', expire=60)
         storage.get_many(['job', 'other'])
         storage.running_ids()
+        storage.list_entries(rules.ALL_KEYS, 10)
+        storage.list_entries(['owner:ann'], 10)
+        storage.update('job', {'status': '"finished"'}, 60)
         storage.acknowledge('job', 60)
+        storage.update('other', {'status': '"finished"'}, 60)
+        storage.acknowledge('other', 0)
         storage.delete('job')
         statements = {text for text in statements if text.split()[0] in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')}
-        assert len(statements) > 10
+        assert len(statements) > 20
+        indexes = set()
         for text in statements:
             for *_, step in ask(file, f'EXPLAIN QUERY PLAN {text}'):
-                assert not step.startswith('SCAN'), text
-        assert any('progress_listed' in step for *_, step in ask(file, f'EXPLAIN QUERY PLAN {sqlite._LIST}', 'test', 0))
+                assert not re.match('SCAN (TABLE )?progress', step), text
+                indexes.update(re.findall(r'INDEX (\w+)', step))
+        assert indexes >= {'progress_due', 'progress_owner', 'progress_ended', 'progress_listed'}
+
+    def test_an_update_that_moves_a_task_in_no_index_touches_none(self, open_storage, file):
+        """Nor does that of a part."""
+
+        def updated_indexes(statement):
+            # The cursors that the bytecode writes through, apart from the table's.
+            root = {page: name for name, page in ask(file, 'SELECT name, rootpage FROM sqlite_master')}
+            steps = ask(file, f'EXPLAIN {statement}', *range(statement.count('?')))
+            cursors = {step[2]: root.get(step[3]) for step in steps if step[1] == 'OpenWrite'}
+            return {cursors[step[2]] for step in steps if step[1] == 'IdxInsert'}
+
+        open_storage().start('job', TASK, 60)
+        assert updated_indexes(sqlite._UPDATE) == set()
+        assert updated_indexes(sqlite._MOVE) == {'progress_due', 'progress_owner', 'progress_ended', 'progress_listed'}
+
+
+class TestParts:
+    @pytest.fixture
+    def storage(self, open_storage):
+        storage = open_storage(timeout=5)
+        assert storage.start('job', TASK, 60)
+        assert storage.start_part('job', 0, task_run=RUN, part_run='"1"', heartbeat='0', expire=60) == 0
+        return storage
+
+    @staticmethod
+    def parts(file):
+        return ask(file, 'SELECT key, number FROM progress_parts')
+
+    def test_they_are_deleted_with_their_task(self, storage, file):
+        assert self.parts(file) == [('job', 0)]
+        assert storage.delete('job')
+        assert self.parts(file) == []
+
+    def test_they_are_deleted_when_it_starts_anew(self, storage, file):
+        assert storage.start('job', TASK, 60)
+        assert self.parts(file) == []
+
+    def test_they_are_deleted_when_it_starts_anew_after_it_expired(self, storage, file, clock):
+        clock.now = time.time() + 61
+        assert storage.start('job', TASK, 60)
+        assert self.parts(file) == []
+
+    def test_they_are_deleted_when_it_expires(self, storage, file, clock):
+        clock.now = time.time() + 61
+        storage.start('other', RUNNING, 60)
+        assert self.parts(file) == []
+
+    def test_they_stay_when_it_ends(self, storage, file):
+        storage.update('job', {'status': '"finished"'}, 60)
+        assert storage.acknowledge('job', 60)
+        assert self.parts(file) == [('job', 0)]
+
+    def test_eight_processes_add_up_to_one_record(self, storage, forked):
+        """Each moves a part of its own 200 times, starts it again in between, and ends it."""
+
+        def work(number):
+            for run in ('"1"', '"2"'):
+                storage.start_part('job', number, task_run=RUN, part_run=run, heartbeat='0', expire=60)
+                for current in range(1, 201):
+                    changes = {'current': str(current)}
+                    assert storage.update_part('job', number, changes, task_run=RUN, part_run=run, expire=60) == 0
+            storage.update_part('job', number, {'status': '"finished"'}, task_run=RUN, part_run='"2"', expire=60)
+
+        with ExitStack() as stack:
+            processes = [stack.enter_context(forked(partial(work, number))) for number in range(8)]
+            assert [process.exit_status(30) for process in processes] == [0] * 8
+        record = storage.get_many(['job'])['job']
+        assert (record['status'], record['current'], record['_ended']) == ('"finished"', '1600', '8')
+
+    def test_a_killed_worker_has_changed_the_part_and_its_task_or_neither(self, storage, forked, file, wait_until):
+        def work():
+            for number in range(10**6):
+                storage.update_part('job', 0, {'current': str(number)}, task_run=RUN, part_run='"1"', expire=60)
+
+        def current():
+            [(task, part)] = ask(
+                file,
+                'SELECT progress.record, part.record FROM progress JOIN progress_parts AS part USING (namespace, key)',
+            )
+            task_current, part_current = rules.load(task)['current'], rules.load(part)['current']
+            assert task_current == part_current
+            return int(task_current)
+
+        for kill in range(12):
+            storage.update_part('job', 0, {'current': '0'}, task_run=RUN, part_run='"1"', expire=60)
+            with forked(work) as child:
+                wait_until(lambda: current() > 1, 5, 'the child does nothing')
+                time.sleep(kill / 10000)
+                child.kill()
+                assert child.exit_status() == -signal.SIGKILL
+            assert current() > 1
+        assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
+
+
+class TestReaders:
+    def test_a_poll_does_not_wait_for_a_list(self, open_storage):
+        storage = open_storage()
+        storage.start('job', TASK, 60)
+        with storage._readers[0] as execute:
+            execute('SELECT 1')
+            start = time.monotonic()
+            assert set(storage.get_many(['job'])) == {'job'}
+            assert storage.running_ids() == {'job'}
+            assert [entry.progress_id for entry in storage.list_entries(['running'], 9)] == ['job']
+            assert time.monotonic() - start < 0.5
+
+    def test_more_threads_than_connections_read_at_the_same_time(self, open_storage):
+        storage = open_storage()
+        for number in range(300):
+            storage.start(f'job {number}', TASK, 60)
+        results = []
+
+        def read():
+            for _turn in range(20):
+                entries = storage.list_entries(rules.ALL_KEYS, 200)
+                results.append((len(storage.running_ids()), len(entries), *storage.get_many(['job 7'])))
+
+        threads = [Thread(target=read) for _number in range(3 * sqlite._READERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert results == [(300, 200, 'job 7')] * 60 * sqlite._READERS
 
 
 class TestConnections:
-    def test_threads_leave_none_behind(self, use):
+    def test_threads_leave_no_more_than_there_are_readers(self, use, file):
         use()
 
         def work():
             init_progress_status('job', None, 'Work')
             get_progress_status('job')
 
-        work()
-        before = len(open_files())
         threads = [Thread(target=work) for _number in range(30)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(open_files()) == before
+        assert 2 <= open_files().count(file) <= 1 + sqlite._READERS
 
     def test_closing_leaves_the_database_and_its_lock_file(self, open_storage, file):
         storage = open_storage()
@@ -538,7 +677,7 @@ class TestInvalidFiles:
         def child():
             if os.getuid() == 0:
                 os.setuid(65534)
-            with pytest.raises(ConfigurationError, match=str(file)):
+            with pytest.raises(ConfigurationError, match=str(file.parent)):
                 use()
 
         with forked(child) as process:
@@ -585,6 +724,95 @@ class TestFullDisk:
 
         with forked(child) as process:
             assert process.exit_status() == 0
+
+
+class TestReadOnly:
+    """File systems that cannot be written, in mount namespaces of child processes."""
+
+    @pytest.fixture
+    def in_mount(self, program, directory):
+        """Return a function that runs a program in a new mount namespace after a mount command."""
+        if os.getuid() != 0:
+            pytest.skip('only root can mount file systems')
+        unshare = program('unshare')
+        if subprocess.run([unshare, '-m', 'true'], check=False, capture_output=True).returncode:
+            pytest.skip('this system permits no mount namespaces')
+
+        def in_mount(commands, source):
+            script = f'set -e; {commands}; exec "$0" -c "$1"'
+            command = [unshare, '-m', 'sh', '-c', script, sys.executable, textwrap.dedent(source)]
+            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+        return in_mount
+
+    #: Reads all there is to read, and fails to write.
+    READ = """
+        from pyramid_progress.storage import StorageError
+        from pyramid_progress.storage.sqlite import SqliteStorage
+
+        def read():
+            assert set(storage.get_many(['job', 'other'])) == {'job', 'other'}
+            assert storage.running_ids() == {'job', 'other'}
+            assert len(storage.list_entries(['running', 'finished'], 9)) == 2
+            assert storage.update_active({'job': {}}, 60) == {'job': 0}
+
+        def cannot_write():
+            try:
+                storage.update('job', {'status': '"running"', 'message': '"%s"' % ('x' * 100_000)}, 60)
+            except StorageError as error:
+                print(error)
+            else:
+                raise AssertionError('it can be written')
+    """
+
+    @pytest.mark.parametrize('is_closed', [True, False], ids=['closed', 'open'])
+    def test_a_read_only_file_system(self, open_storage, file, in_mount, is_closed):
+        storage = open_storage()
+        storage.start('job', TASK, 600)
+        storage.start('other', TASK, 600)
+        if is_closed:
+            storage.close()
+        mount = f'mount --bind {file.parent} {file.parent}; mount -o remount,ro,bind {file.parent}'
+        source = f"""{self.READ}
+        storage = SqliteStorage({{'data_dir': {str(file.parent)!r}}}, 'test', 1)
+        for turn in range(3):
+            read()
+            cannot_write()
+        """
+        result = in_mount(mount, source)
+        assert (result.returncode, result.stderr) == (0, '')
+        assert 'readonly database' in result.stdout
+
+    @pytest.mark.parametrize('is_closed', [True, False], ids=['closed', 'open'])
+    def test_a_full_disk(self, directory, in_mount, is_closed):
+        """A new process reads everything; when there is room again, it writes."""
+        source = f"""{self.READ}
+        import time
+        from pathlib import Path
+        path = Path({str(directory)!r})
+        other = SqliteStorage({{'data_dir': str(path)}}, 'test', 1)
+        for name in ('job', 'other'):
+            other.start(name, {TASK!r}, 600)
+        if {is_closed}:
+            other.close()
+        with (path / 'filler').open('wb', 0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+            except OSError:
+                pass
+        storage = SqliteStorage({{'data_dir': str(path)}}, 'test', 1)
+        for turn in range(3):
+            read()
+            cannot_write()
+        (path / 'filler').unlink()
+        storage.update('job', {{'status': '"running"', 'message': '"room"'}}, 60)
+        assert storage.get_many(['job'])['job']['message'] == '"room"'
+        other.update('job', {{'status': '"running"', 'message': '"more"'}}, 60)
+        assert storage.get_many(['job'])['job']['message'] == '"more"'
+        """
+        result = in_mount(f'mount -t tmpfs -o size=1m tmpfs {directory}', source)
+        assert (result.returncode, result.stderr) == (0, '')
 
 
 @pytest.mark.parametrize('remove', [os.unlink, lambda file: shutil.rmtree(file.parent)], ids=['file', 'directory'])
@@ -710,8 +938,8 @@ class TestDamage:
         storage = open_storage()
         storage.start('job', RUNNING, 60)
         checks = []
-        identify = storage._reading._identify
-        monkeypatch.setattr(storage._reading, '_identify', lambda: checks.append(1) or identify())
+        identify = storage._readers[0]._identify
+        monkeypatch.setattr(storage._readers[0], '_identify', lambda: checks.append(1) or identify())
         end = time.monotonic() + 2.5
         while time.monotonic() < end:
             storage.get_many(['job'])
@@ -719,14 +947,37 @@ class TestDamage:
 
 
 class TestVersions:
-    def test_a_file_without_versions_is_upgraded_and_keeps_its_tasks(self, open_storage, file):
-        storage = open_storage()
-        storage.start('job', RUNNING, 60)
-        storage.close()
+    @pytest.mark.parametrize('has_versions', [False, True])
+    def test_a_file_of_the_first_version_is_upgraded_and_keeps_its_tasks(self, open_storage, file, has_versions):
+        file.parent.mkdir(parents=True)
         with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-            connection.execute('DROP TABLE schema_version')
-        assert open_storage().running_ids() == {'job'}
-        assert ask(file, 'SELECT name, version FROM schema_version') == [('progress', 1)]
+            for statement in SCHEMA.versions[0]:
+                connection.execute(statement)
+            if has_versions:
+                connection.execute('CREATE TABLE schema_version (name TEXT PRIMARY KEY, version INTEGER NOT NULL)')
+                connection.execute("INSERT INTO schema_version VALUES ('progress', 1)")
+            expires = time.time() + 60
+            for key, record in {
+                'job': RUNNING | {'_beat': '5'},
+                'number': RUNNING | {'owner': '7', rules.RUN: RUN},
+                'end': RUNNING | {'status': '"finished"', '_taken': 'true'},
+                'bare': {'status': '"running"'},
+            }.items():
+                values = 'test', key, rules.dump(record), '_taken' not in record, expires, 60, expires
+                connection.execute('INSERT INTO progress VALUES (?, ?, ?, ?, ?, ?, ?)', values)
+        storage = open_storage()
+        assert storage.get_many(['job', 'number', 'end', 'bare']) == {
+            'job': RUNNING | {'_heartbeat': '5'},
+            'number': RUNNING | {'owner': '7', rules.RUN: RUN},
+            'end': RUNNING | {'status': '"finished"', '_acknowledged': 'true'},
+            'bare': {'status': '"running"'},
+        }
+        assert storage.running_ids() == {'job', 'number'}
+        assert storage.list_entries(rules.ALL_KEYS, 9) == [(10**12, 'number'), (0, 'job'), (0, 'end')]
+        assert storage.list_entries(['owner:ann'], 9) == [(0, 'job'), (0, 'end')]
+        assert storage.list_entries(['owner:7'], 9) == [(10**12, 'number')]
+        assert ask(file, 'SELECT name, version FROM schema_version') == [('progress', 2)]
+        assert ask(file, "SELECT name FROM sqlite_master WHERE name = 'progress_1'") == []
 
     def test_later_versions_are_applied_once_by_many_processes(self, file, forked):
         newer = Schema(
@@ -747,7 +998,7 @@ class TestVersions:
         open_storage().close()
         with closing(sqlite3.connect(file, isolation_level=None)) as connection:
             connection.execute('UPDATE schema_version SET version = 7')
-        with pytest.raises(ConfigurationError, match=r'progress tables have version 7, but .* up to 1: update'):
+        with pytest.raises(ConfigurationError, match=r'progress tables have version 7, but .* up to 2: update'):
             use()
 
 

@@ -8,6 +8,7 @@ import json
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 from beaker.cache import cache_regions
 
@@ -18,6 +19,13 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
+from pyramid_progress.model.record import Start
+from pyramid_progress.runtime import current_store
+
+# The folder of tests, for the modules of tests/support.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.records import task_record
 
 
 def starts(name, count):
@@ -92,6 +100,35 @@ def claims(progress_ids, owner):
             init_progress_status(progress_id, owner, 'Mine')
             won.append(progress_id)
     return won
+
+
+def starts_of_new_ids(progress_ids, owner):
+    """Start tasks whose ids must be new, and return those that this owner started."""
+    storage = current_store().storage
+    owner = json.dumps(owner)
+    return [
+        progress_id for progress_id in progress_ids if storage.start(progress_id, task_record(1, owner), 60, Start.NEW)
+    ]
+
+
+def restores(progress_ids, run):
+    """Restore the same run of several tasks."""
+    for progress_id in progress_ids:
+        current_store().storage.start(progress_id, task_record(run), 60, Start.RESTORE)
+
+
+def parts(task_run, numbers, count):
+    """Start parts of the task 'job', complete *count* steps of each, and end them; return how many have ended."""
+    storage = current_store().storage
+    run = {'task_run': task_run, 'part_run': task_run, 'expire': 60}
+    ended = 0
+    for number in numbers:
+        storage.start_part('job', number, heartbeat='1.0', **run)
+        for step in range(count):
+            storage.update_part('job', number, {'current': str(step)}, **run)
+        end = {'current': str(count), 'status': '"finished"'}
+        ended += storage.update_part('job', number, end, **run) is not None
+    return ended
 
 
 def main():

@@ -1,38 +1,34 @@
-"""Statuses in Redis: every operation is one atomic step in the server, and one round trip.
+"""Tasks in Redis: every operation is one atomic step in the server, and one round trip.
 
-A record is a string key with the text of :func:`.record.dump`, which the server lets expire. The running list is a
-sorted set; it is read in parts, so that a long one does not block the server. ``redis.lua`` has the rules of
-:mod:`.record` in the server's language. All keys share a hash tag, so that a proxy that spreads keys over servers keeps
-them together.
+A record is a string key with the text of :func:`.record.dump`, which the server lets expire. An index is a sorted set
+of ids by the start of their run; it is read in parts, so that a long one does not block the server. The scripts have
+the rules of :mod:`.model.record` and :mod:`.model.parts` in the server's language. All keys share a hash tag, so that a
+proxy that spreads keys over servers keeps them together.
 """
 
-import hashlib
+import heapq
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from itertools import groupby, islice
 from operator import methodcaller
 from time import monotonic
 from typing import Any
 
-from ...model.record import Activity, Record, dump
-from ..interface import Storage, StorageError
-
-try:
-    import redis
-except ImportError as error:
-    raise ImportError('a region of type ext:redis needs redis-py: install pyramid_progress[redis]') from error
-
+from ...model.record import RUNNING_KEY, Activity, Record, Start, dump
+from ..interface import Entry, Storage, StorageError
+from . import script
 from .client import Client
 from .location import Location
+from .script import Script
 
-#: How many keys are read at a time, so that many do not block the server.
-_KEYS_PER_READ = 500
+#: How many keys are read or changed at a time, so that many do not block the server.
+_KEYS_PER_CALL = 500
 
 #: Seconds for which the difference between the server's clock and this machine's is kept.
 CLOCK_LIFETIME = 60
 
-_SCRIPT = files(__package__).joinpath('redis.lua').read_text('utf-8')
-_SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+#: Stands for any run in the scripts.
+_ANY_RUN = '*'
 
 
 class RedisStorage(Storage):
@@ -48,18 +44,31 @@ class RedisStorage(Storage):
         if region['type'] != 'ext:redis':
             raise ValueError(f'Redis Cluster (type {region["type"]}) is not supported; valid: ext:redis, one server')
         self._client = Client(Location.parse(region), timeout)
-        self._list = f'{{{namespace}}}:tasks'
+        self._prefix = f'{{{namespace}}}:'
         self._clock = (0.0, -math.inf)
 
-    def start(self, progress_id: str, record: Record, expire: float) -> bool:
-        return self._change('start', {progress_id: record}, expire) == [1]
+    def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
+        now = _milliseconds(self.now())
+        return bool(self._change(script.START, progress_id, mode.value, expire, dump(record), now))
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
-        self._change('update', {progress_id: changes}, expire)
+        self._change(script.UPDATE, progress_id, 'update', expire, dump(changes), _ANY_RUN)
 
-    def update_active(self, changes: Mapping[str, Record], expire: float) -> dict[str, Activity]:
-        activities = zip(changes, self._change('update_active', changes, expire), strict=True)
-        return {progress_id: Activity(activity) for progress_id, activity in activities if activity}
+    def update_active(
+        self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
+    ) -> dict[str, Activity]:
+        if not changes:
+            return {}
+        runs = runs or {}
+        arguments: list[str | int] = [self._prefix, 'update_active', _milliseconds(expire)]
+        for progress_id, change in changes.items():
+            arguments += dump(change), runs.get(progress_id, _ANY_RUN)
+        answer = self._run(script.UPDATE, [self._key(progress_id) for progress_id in changes], arguments)
+        return {
+            progress_id: Activity(activity)
+            for progress_id, activity in zip(changes, answer, strict=True)
+            if activity >= 0
+        }
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
         """Return the records of those ids that have one.
@@ -70,8 +79,8 @@ class RedisStorage(Storage):
         if len(progress_ids) == 1:
             return self._get_serialized(progress_ids[0])
         texts: dict[str, str] = {}
-        for start in range(0, len(progress_ids), _KEYS_PER_READ):
-            part = progress_ids[start : start + _KEYS_PER_READ]
+        for start in range(0, len(progress_ids), _KEYS_PER_CALL):
+            part = progress_ids[start : start + _KEYS_PER_CALL]
             keys = [self._key(progress_id) for progress_id in part]
             values: list[Any] = self._client.call(methodcaller('mget', keys))
             texts.update(
@@ -97,19 +106,45 @@ class RedisStorage(Storage):
         return {progress_id: text}
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
-        return self._change('acknowledge', {progress_id: {}}, linger) == [1]
+        return bool(self._change(script.END, progress_id, 'acknowledge', linger))
 
-    def delete(self, progress_id: str) -> None:
-        self._change('delete', {progress_id: {}}, 0)
+    def delete(self, progress_id: str) -> bool:
+        return bool(self._change(script.END, progress_id, 'delete', 0))
+
+    def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
+        arguments = (limit, *before) if before else (limit,)
+        answer = self._run(script.NEWEST, [self._index(key) for key in keys], arguments)
+        indexes = (
+            [Entry(int(start), progress_id.decode()) for progress_id, start in zip(*[iter(index)] * 2, strict=True)]
+            for index in answer
+        )
+        return list(islice((entry for entry, _ in groupby(heapq.merge(*indexes, reverse=True))), limit))
+
+    def prune(self, key: str, progress_ids: Sequence[str]) -> None:
+        for start in range(0, len(progress_ids), _KEYS_PER_CALL):
+            arguments = (self._prefix, key, *progress_ids[start : start + _KEYS_PER_CALL])
+            self._run(script.PRUNE, [self._index(key)], arguments)
 
     def running_ids(self) -> set[str]:
         ids: set[str] = set()
         cursor = b'0'
         while True:
-            cursor, part = self._run([], 'tasks', cursor)
+            cursor, part = self._run(script.RUNNING, [self._index(RUNNING_KEY)], (self._prefix, cursor))
             ids.update(progress_id.decode() for progress_id in part)
             if cursor == b'0':
                 return ids
+
+    def start_part(
+        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
+    ) -> Activity | None:
+        answer = self._change(script.PART, progress_id, 'start', expire, number, task_run, part_run, heartbeat)
+        return None if answer < 0 else Activity(answer)
+
+    def update_part(
+        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
+    ) -> Activity | None:
+        answer = self._change(script.PART, progress_id, 'update', expire, number, task_run, part_run, dump(changes))
+        return None if answer < 0 else Activity(answer)
 
     def now(self) -> float:
         difference, good_until = self._clock
@@ -125,26 +160,24 @@ class RedisStorage(Storage):
         self._client.close()
 
     def _key(self, progress_id: str) -> str:
-        return f'{self._list}:{progress_id}'
+        return f'{self._prefix}tasks:{progress_id}'
+
+    def _index(self, key: str) -> str:
+        return f'{self._prefix}index:{key}'
 
     def _not_a_record(self, key: str) -> StorageError:
         return StorageError(f'Redis at {self._client.name}: the key {key} has a value that is not a record')
 
-    def _change(self, action: str, changes: Mapping[str, Record], lifetime: float) -> list[int]:
-        keys = [self._key(progress_id) for progress_id in changes]
-        answer: list[int] = self._run(keys, action, math.ceil(lifetime * 1000), *map(dump, changes.values()))
-        return answer
+    def _change(self, change: Script, progress_id: str, action: str, lifetime: float, *arguments: str | int) -> Any:
+        keys, common = (self._key(progress_id),), (self._prefix, action, _milliseconds(lifetime))
+        return self._run(change, keys, (*common, *arguments))
 
-    def _run(self, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
-        """Run the script: by its hash, which a server that was restarted does not know."""
+    def _run(self, it: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        return self._client.call(lambda client: it.run(client, keys, arguments))
 
-        def run(client: 'redis.Redis') -> Any:
-            try:
-                return client.evalsha(_SCRIPT_SHA, len(keys) + 1, self._list, *keys, *arguments)
-            except redis.exceptions.NoScriptError:
-                return client.eval(_SCRIPT, len(keys) + 1, self._list, *keys, *arguments)
 
-        return self._client.call(run)
+def _milliseconds(lifetime: float) -> int:
+    return math.ceil(lifetime * 1000)
 
 
 def _text(value: bytes) -> str | None:

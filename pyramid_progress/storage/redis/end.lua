@@ -1,0 +1,28 @@
+-- Acknowledge the end of a task, or delete its record. ARGV[2] is the action, 'acknowledge' or 'delete', ARGV[3] the
+-- lifetime of the acknowledged record in ms; with 0, it is deleted. The answer is 1 if the record changed.
+
+local key = KEYS[1]
+local id = sub(key, #prefix + 7)
+local old, problem = get(key)
+if problem then
+    return problem
+elseif not old then
+    return 0
+end
+if ARGV[2] == 'acknowledge' then
+    if value(old, STATUS) ~= '"finished"' or find(old, ACKNOWLEDGED, 1, true) then
+        return 0
+    elseif ARGV[3] ~= '0' then
+        local new = with(old, ACKNOWLEDGED, 'true')
+        put(key, id, new, ARGV[3])
+        move(id, old, new)
+        return 1
+    end
+end
+redis.call('DEL', key, prefix .. 'parts:' .. id)
+move(id, old, nil)
+local _, owner = index_keys(old)
+if owner then
+    redis.call('ZREM', prefix .. 'due', id .. '\n' .. owner)
+end
+return 1
