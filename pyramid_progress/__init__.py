@@ -11,33 +11,45 @@ with warnings.catch_warnings():
 
 from .configuration import includeme
 from .progress import (
+    ANY,
+    cancel_task,
+    forget_task,
     get_progress_status,
     get_progress_status_view,
     get_running_tasks,
     init_progress_status,
+    list_tasks,
     set_progress_status,
 )
 from .runtime import configure
 from .storage import StorageError
 from .version import __version__
 from .work.errors import ProgressError, TaskCancelled
+from .work.events import TaskEnded
+from .work.requests import new_request
 from .work.run import new_progress_id
 from .work.task import Task, current_task, start_task
 
 __all__ = [
+    'ANY',
     'ProgressError',
     'StorageError',
     'Task',
     'TaskCancelled',
+    'TaskEnded',
     '__version__',
+    'cancel_task',
     'configure',
     'current_task',
+    'forget_task',
     'get_progress_status',
     'get_progress_status_view',
     'get_running_tasks',
     'includeme',
     'init_progress_status',
+    'list_tasks',
     'new_progress_id',
+    'new_request',
     'set_progress_status',
     'start_task',
 ]

@@ -57,6 +57,7 @@ A task that is called like a function is a task of its own, with a new id. A sto
 import json
 import logging
 import sys
+from functools import partial
 from typing import Any, NoReturn
 
 from celery import signals, states
@@ -67,13 +68,28 @@ from celery.utils import uuid
 from .model.values import encode
 from .system import process
 from .work.errors import End, end_of, is_cancel
-from .work.run import TaskRun, set_resting_status
-from .work.task import Task, current_tasks, start_task
+from .work.origin import Origin
+from .work.run import TaskRun, result_of, set_resting_status
+from .work.task import Task, current_tasks, open_task, start_task
+from .work.transactions import active_transaction, start_after_commit
 
 log = logging.getLogger(__name__)
 
 #: The header of a message that contains the ``progress`` options of :meth:`ProgressTask.apply_async`, as JSON text.
 _HEADER = 'pyramid_progress'
+
+#: The header with the :class:`.Origin` of a message that :meth:`ProgressTask.apply_for` sends.
+_ORIGIN_HEADER = 'pyramid_progress_origin'
+
+
+class _Node:
+    """The Celery worker that this process belongs to."""
+
+    #: its name, such as ``celery@host``; None if this process belongs to none
+    name: str | None = None
+
+
+_node = _Node()
 
 
 class ProgressTask(CeleryTask):  # type: ignore[misc]
@@ -100,9 +116,14 @@ class ProgressTask(CeleryTask):  # type: ignore[misc]
         label: Any = None,
         tags: Any = None,
         cancellable: bool = True,
+        after_commit: bool = True,
         **options: Any,
     ) -> Any:
         """Send the task for the user of a request: its owner is ``str(request.authenticated_userid)``.
+
+        If pyramid_tm manages a transaction of the request at this moment, the message is sent after its commit, or
+        never, as ``request.progress.submit`` starts its work. Until then the task is pending, with heartbeats. An error
+        while sending then ends the task as failed. Without pyramid_tm, the message is sent at once.
 
         :param request: the current request of Pyramid
         :param args: the positional arguments of the task
@@ -110,10 +131,13 @@ class ProgressTask(CeleryTask):  # type: ignore[misc]
         :param label: the name of the task, for visitors; None for its name in Celery
         :param tags: any JSON value, usually a list of strings
         :param cancellable: whether it can be asked to stop
+        :param after_commit: False to send the message at once in any case
         :param options: other arguments of :meth:`apply_async`
         :return: the :class:`celery.result.AsyncResult`, whose ``id`` is the progress id
-        :raises: what :meth:`apply_async` raises
+        :raises: what :meth:`apply_async` raises, apart from errors of a message that is sent after the commit
         """
+        task_id = options.pop('task_id', None) or uuid()
+        headers = (options.pop('headers', None) or {}) | {_ORIGIN_HEADER: Origin.of(request).dump()}
         userid = request.authenticated_userid
         progress = {
             'label': self.name if label is None else label,
@@ -121,7 +145,24 @@ class ProgressTask(CeleryTask):  # type: ignore[misc]
             'tags': tags,
             'cancellable': cancellable,
         }
-        return self.apply_async(args, kwargs, progress=progress, **options)
+        transaction = active_transaction(request) if after_commit else None
+        if transaction is None:
+            return self.apply_async(args, kwargs, task_id, progress=progress, headers=headers, **options)
+        task = open_task('pending', progress_id=task_id, **progress)
+        headers[_HEADER] = encode('progress', progress)
+        send = partial(self._send, task.run, args, kwargs, headers, options)
+        # An eager task is run where it is sent.
+        start_after_commit(request, transaction, task, send, is_here=self.app.conf.task_always_eager)
+        return self.AsyncResult(task_id)
+
+    def _send(self, run: TaskRun, args: Any, kwargs: Any, headers: dict[str, Any], options: dict[str, Any]) -> None:
+        """Send the message of a task that is pending in this process, unless it was cancelled there."""
+        if run.is_cancelled:
+            return
+        if self.app.conf.task_always_eager:
+            run.release()  # the task has ended when apply_async() returns
+        super().apply_async(args, kwargs, run.id, headers=headers, **options)
+        run.release()
 
     def apply_async(
         self,
@@ -179,7 +220,9 @@ class ProgressTask(CeleryTask):  # type: ignore[misc]
         if hasattr(request, '_run'):
             return self.run(*args, **kwargs)  # the function calls itself
         run = TaskRun(progress_id=request.id, **{'label': self.name} | _progress_of(request.headers))
-        if not run.resume():
+        origin = (request.headers or {}).get(_ORIGIN_HEADER)
+        run.origin = Origin.load(origin) if origin else None
+        if not run.resume(_node.name):
             self._revoke()
         task = Task(run)
         request.update(_run=run, _progress=task)
@@ -206,12 +249,17 @@ def _progress_of(headers: dict[str, Any] | None) -> dict[str, Any]:
     return progress
 
 
+def _on_worker_start(sender: Any, **_: Any) -> None:
+    # The worker's main process, before it forks: what it reports of its children must not apply to other workers.
+    _node.name = str(sender)
+
+
 def _on_postrun(sender: CeleryTask, state: str | None, retval: Any, **_: Any) -> None:
     run: TaskRun | None = getattr(sender.request, '_run', None)
     if run is None:
         return
     if state == states.SUCCESS:
-        run.end('finished', result=_result(retval))
+        run.end('finished', result=result_of(retval))
     elif state == states.RETRY or (state == states.REJECTED and retval.requeue and sender.acks_late):
         run.release('retry')
     elif state == states.IGNORED:
@@ -221,14 +269,7 @@ def _on_postrun(sender: CeleryTask, state: str | None, retval: Any, **_: Any) ->
         run.end_with(sys.exc_info()[1] or SystemExit())
     else:
         end = _failure_of(retval)
-        run.end(end.status, end.message, code=end.code)
-
-
-def _result(value: Any) -> dict[str, str] | None:
-    """Return what a function returned, if it is a result that a bar can show."""
-    if isinstance(value, dict) and value and value.keys() <= {'url', 'text'}:
-        return value if all(isinstance(text, str) for text in value.values()) else None
-    return None
+        run.end(end.status, end.message, code=end.code, error=retval)
 
 
 def _failure_of(error: BaseException) -> End:
@@ -240,16 +281,16 @@ def _on_failure(sender: CeleryTask, task_id: str, exception: BaseException, **_:
     # Either it was not begun, or this is the worker's main process, and its child cannot report any more.
     if isinstance(sender, ProgressTask) and not hasattr(sender.request, '_run'):
         end = _failure_of(exception)
-        set_resting_status(task_id, end.status, end.message, code=end.code)
+        set_resting_status(task_id, end.status, end.message, code=end.code, node=_node.name)
 
 
 def _on_revoked(sender: CeleryTask, request: Any, expired: bool, **_: Any) -> None:
     if isinstance(sender, ProgressTask):
         if expired:
-            set_resting_status(request.id, 'failed', code='expired')
+            set_resting_status(request.id, 'failed', code='expired', node=_node.name)
         else:
             # A child that is terminated for it may have reported first that it was interrupted.
-            set_resting_status(request.id, 'cancelled', overrule=True)
+            set_resting_status(request.id, 'cancelled', node=_node.name, overrule=True)
 
 
 def _on_process_shutdown(**_: Any) -> None:
@@ -257,6 +298,7 @@ def _on_process_shutdown(**_: Any) -> None:
     process.stop()
 
 
+signals.celeryd_init.connect(_on_worker_start)
 signals.task_postrun.connect(_on_postrun)
 signals.task_failure.connect(_on_failure)
 signals.task_revoked.connect(_on_revoked)

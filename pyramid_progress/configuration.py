@@ -23,11 +23,11 @@ _RENDERER = 'pyramid_progress_json'
 def includeme(config: Any) -> None:
     """Set up the add-on: ``config.include('pyramid_progress')``.
 
-    Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel`` and ``progress_tasks``, the static
-    files under a path that contains the version, so that no page mixes the modules of two versions,
-    ``request.progress`` with its worker threads, pyramid_chameleon, and a page for :class:`.TaskCancelled`, alone or in
-    a group. A handler for SIGTERM marks unfinished tasks as interrupted before the process ends (setting
-    ``progress.sigterm``).
+    Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel``, ``progress_remove`` and
+    ``progress_tasks``, the static files under a path that contains the version, so that no page mixes the modules of
+    two versions, ``request.progress`` with its worker threads, pyramid_chameleon, and a page for
+    :class:`.TaskCancelled`, alone or in a group. A handler for SIGTERM marks unfinished tasks as interrupted before the
+    process ends (setting ``progress.sigterm``).
 
     :param config: the application's :class:`pyramid.config.Configurator`
     :raises pyramid.exceptions.ConfigurationError: for an invalid setting, naming it and its value
@@ -48,6 +48,8 @@ def includeme(config: Any) -> None:
     config.add_view(views.get_progress_status_view, route_name='progress_status', **json)
     config.add_route('progress_cancel', 'progress_cancel', request_method='POST')
     config.add_view(views.cancel, route_name='progress_cancel', **json)
+    config.add_route('progress_remove', 'progress_remove', request_method='POST')
+    config.add_view(views.remove, route_name='progress_remove', **json)
     config.add_route('progress_tasks', 'progress_tasks', request_method='GET')
     config.add_view(views.tasks, route_name='progress_tasks', **json)
     config.add_view(
@@ -83,7 +85,7 @@ def _register(config: Any, runtime: Runtime) -> None:
 
     def register() -> None:
         set_runtime(registry, runtime)
-        registry[THREADS_KEY] = WorkerThreads(runtime.settings.threads, registry)
+        registry[THREADS_KEY] = WorkerThreads(runtime.settings.threads, registry, runtime.settings.drain)
 
     introspectable = config.introspectable(
         'pyramid_progress', 'runtime', 'the storage of progress', 'pyramid_progress runtime'

@@ -45,8 +45,10 @@ class Store(NamedTuple):
     """What a storage call needs."""
 
     storage: Storage
+    #: how long a status lives after its last change, in seconds
     expire: float
-    settings: Settings
+    #: how long a task that was acknowledged stays visible, in seconds
+    linger: float
 
 
 class _Opened(NamedTuple):
@@ -71,8 +73,11 @@ class Runtime(process.Participant):
         self, settings: Settings, regions: Mapping[str, Region] = _NO_REGIONS, *, implicit_expire: bool = False
     ) -> None:
         self.settings = settings
-        self._own = {name: dict(region) for name, region in regions.items()}
+        #: The regions that it sets up itself, by name.
+        self.own_regions = {name: dict(region) for name, region in regions.items()}
         self._implicit_expire = implicit_expire
+        #: Whether :func:`configure` made it, for all code in the process that sets up no regions of its own.
+        self.is_process_wide = False
         #: What its regions of the type ``memory`` hold.
         self.memory = Memory()
         self._opened: _Opened | None = None
@@ -84,8 +89,8 @@ class Runtime(process.Participant):
         """Set up the two regions, and return the runtime that uses them.
 
         A region that the settings name in ``cache.regions`` is set from them. One that the application set up itself is
-        left alone. One that is not set up at all becomes ``memory``, with a warning in the log. Other regions are not
-        touched.
+        left alone; one that :func:`configure` set up is shared. One that is not set up at all becomes ``memory``, with
+        a warning in the log. Other regions are not touched.
 
         :param settings: all settings of an application, as from its ini file
         :raises pyramid.exceptions.ConfigurationError: for an invalid setting, naming it and its value
@@ -101,18 +106,25 @@ class Runtime(process.Participant):
             _set_regions(given)
         _register_backend()
         regions = {}
+        configured = _default if _default.is_process_wide else None
+        shares = False
         for name in sorted(ours):
             region = cache_regions.setdefault(name, {})
             if name in named or not region:
                 _complete(name, region)
                 regions[name] = _written[name] = dict(region)
-            elif region == _written.get(name):  # the other runtime's, not set up by the application
+            elif configured and name in configured.own_regions:  # set up for the whole process
+                regions[name] = dict(configured.own_regions[name])
+                shares = True
+            elif region == _written.get(name):  # another application's, not set up by this one
                 regions[name] = dict(region) if region['type'] == 'memory' else {}
                 _complete(name, regions[name])
             else:
                 _complete(name, region)
         has_expire = {'expire', f'{parsed.status_region}.expire'} & given.keys()
         runtime = cls(parsed, regions, implicit_expire=parsed.status_region in named and not has_expire)
+        if configured and shares:
+            runtime.memory = configured.memory
         runtime.store()
         return runtime
 
@@ -124,7 +136,7 @@ class Runtime(process.Participant):
         self._lock = Lock()
 
     def store(self) -> Store:
-        """Return the storage of the regions as they are now, with the lifetime of a status and the settings.
+        """Return the storage of the regions as they are now, with the lifetimes of statuses.
 
         :raises pyramid.exceptions.ConfigurationError: if a region is not set up, or its options are invalid
         """
@@ -166,13 +178,16 @@ class Runtime(process.Participant):
         expire = regions[statuses].get('expire')
         if not expire or (self._implicit_expire and expire == _IMPLICIT_EXPIRE):
             expire = self.settings.expire
-        return _Opened(found.get(tasks), found.get(statuses), Store(storage, float(expire), self.settings))
+        linger = self.settings.linger
+        if linger is None:
+            linger = float(expire) if storage.default_linger is None else min(storage.default_linger, float(expire))
+        return _Opened(found.get(tasks), found.get(statuses), Store(storage, float(expire), linger))
 
     def _region(self, name: str) -> Region:
         """Return the options of a region: those of this runtime, unless other code than runtimes set the region up."""
         region = cache_regions.get(name)
-        if name in self._own and region == _written.get(name):
-            region = self._own[name]
+        if name in self.own_regions and region == _written.get(name):
+            region = self.own_regions[name]
         if region is None:
             raise ConfigurationError(
                 f'the Beaker cache region {name!r} is not set up: include pyramid_progress in the application,'
@@ -193,15 +208,18 @@ _is_default_set = False
 def configure(settings: Mapping[str, Any]) -> Runtime:
     """Set up the two regions in a process that is not a Pyramid application, such as a worker.
 
-    All code for which no application is current uses them from now on.
+    All code for which no application is current uses them from now on, and so do applications that are included later
+    and name no regions in their settings.
 
     :param settings: the settings of an application, as from its ini file
     :return: the runtime
     :raises pyramid.exceptions.ConfigurationError: for an invalid setting, naming it and its value
     """
     global _default, _is_default_set
-    _default, _is_default_set = Runtime.from_settings(settings), True
-    return _default
+    runtime = Runtime.from_settings(settings)
+    runtime.is_process_wide = True
+    _default, _is_default_set = runtime, True
+    return runtime
 
 
 def set_runtime(registry: Any, runtime: Runtime) -> None:

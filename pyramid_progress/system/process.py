@@ -30,6 +30,9 @@ class Participant:
     def after_fork_in_child(self) -> None:
         """Replace locks that a thread of the parent may hold, and drop what belongs to the parent."""
 
+    def drain(self) -> None:
+        """Wait for work in progress, because the process ends. This precedes the :meth:`stop` of all participants."""
+
     def stop(self) -> None:
         """End the work in progress, because the process ends. This may run in any thread, and must be brief."""
 
@@ -75,7 +78,9 @@ if hasattr(os, 'register_at_fork'):
 
 
 def stop() -> None:
-    """Call :meth:`Participant.stop` of all participants, because the process ends."""
+    """Call :meth:`Participant.drain`, then :meth:`Participant.stop` of all participants, because the process ends."""
+    for participant in list(_participants):
+        participant.drain()
     for participant in list(_participants):
         participant.stop()
 

@@ -18,6 +18,10 @@ class TaskCancelled(Exception):
     """The task was asked to stop. This is raised at the next step of the work, and at every later one."""
 
 
+class IdInUseError(ValueError):
+    """A task cannot be started, because its id is that of another one."""
+
+
 class End(NamedTuple):
     """How an exception ends a task: the arguments of :meth:`.TaskRun.end`."""
 
@@ -42,9 +46,8 @@ def end_of(error: BaseException) -> End:
         return End('failed', code='interrupted')
     if is_cancel(error):
         return End('cancelled')
-    errors = list(_leaves(error))
-    if all(isinstance(leaf, (TaskCancelled, ProgressError)) for leaf in errors):
-        text = _text_of(next(leaf for leaf in errors if isinstance(leaf, ProgressError)))
+    if is_expected(error):
+        text = _text_of(next(leaf for leaf in _leaves(error) if isinstance(leaf, ProgressError)))
         if text is not None:
             return End('failed', text)
     return End('failed', code='unexpected')
@@ -53,6 +56,11 @@ def end_of(error: BaseException) -> End:
 def is_cancel(error: BaseException) -> bool:
     """Return whether an exception is :class:`TaskCancelled`, or a group that contains nothing else."""
     return all(isinstance(leaf, TaskCancelled) for leaf in _leaves(error))
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether an exception is :class:`TaskCancelled` or :class:`ProgressError`, or a group of nothing else."""
+    return all(isinstance(leaf, (TaskCancelled, ProgressError)) for leaf in _leaves(error))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -4,12 +4,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
-from ..model.record import Activity, Record
+from ..model.record import RUN, Activity, Record, Start
 from ..runtime import Runtime
 from ..storage import StorageError
 from ..system import process
@@ -30,10 +30,14 @@ STOP_TIMEOUT = 1.5
 
 
 class Published(Protocol):
-    """What the publisher needs of a task. Only :meth:`interrupt` may be called while the process ends."""
+    """What the publisher needs of the run of a task."""
 
     id: str
+    #: the number of the run (:func:`.record.new_run`)
+    number: str
     runtime: Runtime
+    #: whether a newer run of the id exists; set by the publisher
+    is_superseded: bool
 
     def changes(self, now: float) -> Record:
         """Return the members that the store does not have yet, with a heartbeat if one is due."""
@@ -50,12 +54,23 @@ class Published(Protocol):
     def interrupt(self) -> None:
         """End the task, because its process ends."""
 
+    def announce_end(self) -> None:
+        """Log the end, and notify its subscribers."""
 
-class _End(NamedTuple):
-    progress_id: str
-    runtime: Runtime
-    record: Record
-    deadline: float
+
+class _End:
+    """The end of a run that the store has not taken yet."""
+
+    def __init__(self, task: Published) -> None:
+        self.task = task
+        self.record = task.record()
+        self.deadline = time.monotonic() + END_TIMEOUT
+        self.is_announced = False
+
+    def announce(self) -> None:
+        if not self.is_announced:
+            self.is_announced = True
+            self.task.announce_end()
 
 
 class Publisher(process.Participant):
@@ -64,7 +79,7 @@ class Publisher(process.Participant):
     A round is one ``update_active`` for all tasks of a runtime: it sends what changed, with a heartbeat if one is due,
     and returns whether a task was asked to stop. A record that the store lost is written again. A store that does not
     answer is logged once, and never disturbs the work. A task or an end that the store refuses does not hold back the
-    others.
+    others. A run that a newer one of its id superseded is not published any more, but can still be asked to stop.
     """
 
     def __init__(self) -> None:
@@ -87,21 +102,26 @@ class Publisher(process.Participant):
     def publish(self, task: Published) -> None:
         """Publish a task until it ends."""
         with self._condition:
-            # An end of an earlier task of this id that the store has not taken must not end this one.
-            self._ends = deque(end for end in self._ends if not self._is_end_of(end, task))
             self._tasks.add(task)
             self._wake()
 
     def end(self, task: Published, *, at_once: bool = True) -> None:
-        """Write the end of a task; if the store does not take it, write it again during :data:`END_TIMEOUT` seconds.
+        """Write the end of a task, then announce it.
+
+        If the store does not take it, it is written again during :data:`END_TIMEOUT` seconds.
 
         :param task: a task that has ended
-        :param at_once: whether to write it in the calling thread; otherwise the publisher's thread does
+        :param at_once: whether to do this in the calling thread; otherwise the publisher's thread does
         """
         with self._condition:
             self._tasks.discard(task)
-        end = _End(task.id, task.runtime, task.record(), time.monotonic() + END_TIMEOUT)
-        if not at_once or task.runtime in self._down or not self._attempt(task.runtime, partial(self._write, end)):
+        end = _End(task)
+        is_written = (
+            at_once and task.runtime not in self._down and self._attempt(task.runtime, partial(self._write, end))
+        )
+        if at_once:
+            end.announce()
+        if not is_written:
             with self._condition:
                 self._ends.append(end)
                 self._wake()
@@ -110,9 +130,15 @@ class Publisher(process.Participant):
         """Write a task for the last time, and only once: another process goes on with it."""
         with self._condition:
             self._tasks.discard(task)
-        end = _End(task.id, task.runtime, task.record(), time.monotonic())
         with self._round_lock:
-            self._attempt(task.runtime, partial(self._write, end))
+            self._attempt(task.runtime, partial(self._write, _End(task)))
+
+    def remove(self, task: Published) -> None:
+        """Remove the record of a task, unless it is that of a newer run."""
+        with self._condition:
+            self._tasks.discard(task)
+        with self._round_lock:
+            self._attempt(task.runtime, partial(self._remove, task))
 
     def stop(self) -> None:
         """End what still runs as interrupted, and wait up to :data:`STOP_TIMEOUT` seconds for the stores to take it."""
@@ -125,7 +151,7 @@ class Publisher(process.Participant):
         if self._thread is None:  # and a process that ends can start no other
             self._write_ends()
         # Without the lock, which a log handler might need.
-        left = [end.progress_id for end in self._ends]
+        left = [end.task.id for end in self._ends]
         if left:
             log.error('The process ends before the store has taken the end of these tasks: %s', ', '.join(left))
 
@@ -182,40 +208,69 @@ class Publisher(process.Participant):
         with self._condition:
             tasks = list(self._tasks)
         for runtime in {task.runtime for task in tasks}:
-            group = [task for task in tasks if task.runtime is runtime]
-            self._attempt(runtime, partial(self._publish_all, runtime, group))
+            by_id: dict[str, list[Published]] = {}
+            for task in tasks:
+                if task.runtime is runtime:
+                    by_id.setdefault(task.id, []).append(task)
+            self._attempt(runtime, partial(self._publish_all, runtime, list(by_id.values())))
 
-    def _publish_all(self, runtime: Runtime, tasks: list[Published]) -> None:
-        """Publish tasks in one call; if the store refuses that, each in a call of its own."""
+    def _publish_all(self, runtime: Runtime, groups: list[list[Published]]) -> None:
+        """Publish tasks, grouped by id, in one call; if the store refuses that, each group in a call of its own."""
         try:
-            self._publish(runtime, tasks)
+            self._publish(runtime, groups)
             return
         except StorageError as error:
             failure = error
         deadline = time.monotonic() + runtime.settings.timeout
-        for task in tasks if len(tasks) > 1 else ():
+        for group in groups if len(groups) > 1 else ():
             try:
-                self._publish(runtime, [task])
+                self._publish(runtime, [group])
             except StorageError as error:
                 failure = error
                 if time.monotonic() >= deadline:  # it was no refusal: the store does not answer
                     break
         raise failure
 
-    def _publish(self, runtime: Runtime, tasks: list[Published]) -> None:
+    def _publish(self, runtime: Runtime, groups: list[list[Published]]) -> None:
         storage, expire, _ = runtime.store()
         now = storage.now()
-        changes = {task.id: task.changes(now) for task in tasks}
-        activities = storage.update_active(changes, expire)
-        for task in tasks:
-            task.published(changes[task.id])
-            activity = activities.get(task.id)
-            if activity is None:
+        latest = {group[0].id: self._latest(group) for group in groups}
+        changes = {progress_id: task.changes(now) if task else {} for progress_id, task in latest.items()}
+        runs = {progress_id: task.number for progress_id, task in latest.items() if task}
+        activities = storage.update_active(changes, expire, runs)
+        for group in groups:
+            progress_id = group[0].id
+            task, activity = latest[progress_id], activities.get(progress_id)
+            if activity is not None and not activity & Activity.ENDED:
+                self._follow(group, task, changes[progress_id], activity)
+            elif activity is None and task is not None:
+                task.published(changes[progress_id])
                 self._restore(task)
-            elif activity is Activity.ENDED:
-                self._forget(task)
-            elif activity is Activity.CANCELLING:
-                task.cancel()
+            else:
+                self._forget(group)
+
+    def _latest(self, group: list[Published]) -> Published | None:
+        """Return the one task of an id that is published: that of the newest run, unless it is superseded, too."""
+        latest = max(group, key=lambda task: task.number)
+        for task in group:
+            if task is not latest:
+                self._supersede(task)
+        return None if latest.is_superseded else latest
+
+    def _follow(self, group: list[Published], task: Published | None, changes: Record, activity: Activity) -> None:
+        if task and activity & Activity.SUPERSEDED:
+            self._supersede(task)
+        elif task:
+            task.published(changes)
+        if activity & Activity.CANCELLING:
+            for each in group:
+                each.cancel()
+
+    @staticmethod
+    def _supersede(task: Published) -> None:
+        if not task.is_superseded:
+            task.is_superseded = True
+            log.info('Task %s was started anew: its earlier run is no longer published.', task.id)
 
     def _restore(self, task: Published) -> None:
         """Write a task that the store lost, or never took."""
@@ -223,42 +278,50 @@ class Publisher(process.Participant):
             if task not in self._tasks:
                 return  # it has ended in the meantime
         storage, expire, _ = task.runtime.store()
-        if not storage.start(task.id, task.record(), expire):
-            log.warning('The id of task %s belongs to another owner now: it is no longer published.', task.id)
-            self._forget(task)
+        if not storage.start(task.id, task.record(), expire, Start.RESTORE):
+            self._supersede(task)
 
-    def _forget(self, task: Published) -> None:
+    def _forget(self, tasks: Iterable[Published]) -> None:
         with self._condition:
-            self._tasks.discard(task)
+            self._tasks.difference_update(tasks)
 
     def _write_ends(self) -> None:
         """Write each end once; those that their stores do not take stay for the next round."""
         unreachable: set[Runtime] = set()
         for end in list(self._ends):
-            if time.monotonic() > end.deadline:
-                log.error('The store did not take the end of task %s: %s', end.progress_id, end.record)
-            elif end.runtime in unreachable:
+            runtime = end.task.runtime
+            began = time.monotonic()
+            if began > end.deadline:
+                log.error('The store did not take the end of task %s: %s', end.task.id, end.record)
+            elif runtime in unreachable:
                 continue
-            else:
-                began = time.monotonic()
-                if not self._attempt(end.runtime, partial(self._write, end)):
-                    if time.monotonic() - began >= end.runtime.settings.timeout / 2:
-                        unreachable.add(end.runtime)
-                    continue
+            elif not self._attempt(runtime, partial(self._write, end)):
+                if time.monotonic() - began >= runtime.settings.timeout / 2:
+                    unreachable.add(runtime)
+                end.announce()
+                continue
+            end.announce()
             with self._condition:
                 if end in self._ends:
                     self._ends.remove(end)
                 self._condition.notify_all()
 
-    @staticmethod
-    def _write(end: _End) -> None:
-        storage, expire, _ = end.runtime.store()
-        if end.progress_id not in storage.update_active({end.progress_id: end.record}, expire):
-            storage.start(end.progress_id, end.record, expire)
+    def _write(self, end: _End) -> None:
+        task = end.task
+        if task.is_superseded:
+            return
+        storage, expire, _ = task.runtime.store()
+        activity = storage.update_active({task.id: end.record}, expire, {task.id: task.number}).get(task.id)
+        is_taken = activity is not None or storage.start(task.id, end.record, expire, Start.RESTORE)
+        if not is_taken or (activity and activity & Activity.SUPERSEDED):
+            self._supersede(task)
 
     @staticmethod
-    def _is_end_of(end: _End, task: Published) -> bool:
-        return end.progress_id == task.id and end.runtime is task.runtime
+    def _remove(task: Published) -> None:
+        storage, _, _ = task.runtime.store()
+        record = storage.get_many([task.id]).get(task.id)
+        if record is not None and record.get(RUN) == task.number:
+            storage.delete(task.id)
 
 
 #: The publisher of this process.

@@ -1,18 +1,34 @@
 """A run of a task: its position and its end, as the publisher writes them to the store."""
 
+import json
 import logging
 import secrets
 import time
 from threading import RLock
 from typing import Any, SupportsFloat
 
+from pyramid.threadlocal import get_current_registry
+
 from ..model.messages import message_members
-from ..model.record import CANCEL, CANCELLABLE, HEARTBEAT, HEARTBEAT_INTERVAL, Record, has_ended
+from ..model.record import (
+    CANCEL,
+    CANCELLABLE,
+    CHANGED,
+    HEARTBEAT,
+    HEARTBEAT_INTERVAL,
+    RUN,
+    Record,
+    Start,
+    has_ended,
+    new_run,
+)
 from ..model.values import check_id, encode, encode_number, to_number
 from ..runtime import get_runtime
-from ..statuses import new_record
+from ..statuses import new_record, request_cancel
 from ..storage import StorageError
-from .errors import TaskCancelled, end_of
+from .errors import IdInUseError, TaskCancelled, end_of
+from .events import TaskEnded, announce
+from .origin import Origin
 from .position import CancelFlag, Span, add, overall, share
 from .publisher import publisher
 
@@ -21,6 +37,9 @@ log = logging.getLogger(__name__)
 #: The heartbeat of a task that no process runs: one that is never missing. JSON has no infinity, but numbers greater
 #: than any float.
 _AT_REST = '1e999'
+
+#: The member with the name of the node, such as the Celery worker, that runs the task.
+_NODE = '_node'
 
 
 def new_progress_id() -> str:
@@ -53,10 +72,21 @@ class TaskRun:
     ) -> None:
         self.id = new_progress_id() if progress_id is None else check_id(progress_id)
         self.runtime = get_runtime()
+        self.registry = get_current_registry()
+        self.label = label
         self.owner = owner
+        self.tags = tags
+        #: The number of the run; the store's clock at its start decides it.
+        self.number = ''
+        #: Whether a newer run of the id exists: then this one is no longer published.
+        self.is_superseded = False
         #: The innermost span that is being done: the task, or a stage of it.
         self.span = Span(None if length is None else to_number('length', length))
         self.is_cancelled = False
+        #: Whether the work is in the task's own block, whose exception decides the end.
+        self.is_in_block = False
+        #: The request for which the work is done, for :func:`.new_request`; None if it is not known.
+        self.origin: Origin | None = None
         #: What the loops of the task test at each step.
         self.cancel_flag = CancelFlag()
         self._spans: tuple[Span, ...] = (self.span,)
@@ -65,24 +95,35 @@ class TaskRun:
             self._fixed[CANCELLABLE] = 'true'
         self._status = 'pending'
         self._end: Record = {}
+        # The message and the result that finish() was called with inside the block.
+        self._finish: Record = {}
         self._known: Record = {}
         self._next_heartbeat = 0.0
         self._lock = RLock()
+        self._error: BaseException | None = None
+        self._began = time.monotonic()
         self._epoch = publisher.epoch
 
-    def start(self, status: str = 'running') -> 'TaskRun':
+    def start(self, status: str = 'running', mode: Start = Start.ANY) -> 'TaskRun':
         """Store the task with a first *status*, 'running' or 'pending', and publish it.
 
-        :raises ValueError: if its id is in use by another owner
+        :param status: the first status
+        :param mode: which records the task may replace
+        :raises IdInUseError: if it may not replace the record of its id
         """
         self._status = status
         try:
             storage, expire, _ = self.runtime.store()
-            changes = self.changes(storage.now())
-            if not storage.start(self.id, self.record() | changes, expire):
-                raise ValueError(f'progress_id {self.id!r} is in use by another owner')
+            now = storage.now()
+            self._begin_run(now)
+            changes = self.changes(now)
+            if not storage.start(self.id, self.record() | changes, expire, mode):
+                raise IdInUseError(
+                    f'progress_id {self.id!r} is in use by another {"task" if mode is Start.NEW else "owner"}'
+                )
             self.published(changes)
         except StorageError as error:
+            self._begin_run(time.time())
             log.warning('Task %s starts, but the store of progress does not answer: %s', self.id, error)
         publisher.publish(self)
         return self
@@ -90,18 +131,26 @@ class TaskRun:
     def enqueue(self) -> None:
         """Store the task as pending, for the process that will resume it. It is not published.
 
-        :raises ValueError: if its id is in use by another owner
+        :raises IdInUseError: if its id is in use by another owner
         """
         try:
             storage, expire, _ = self.runtime.store()
+            self._begin_run(storage.now())
             if not storage.start(self.id, self.record() | {HEARTBEAT: _AT_REST}, expire):
-                raise ValueError(f'progress_id {self.id!r} is in use by another owner')
+                raise IdInUseError(f'progress_id {self.id!r} is in use by another owner')
         except StorageError as error:
             log.warning('Task %s is sent, but the store of progress does not answer: %s', self.id, error)
 
-    def resume(self) -> bool:
-        """Run and publish a task that another process stored; return False if it was asked to stop."""
+    def resume(self, node: str | None = None) -> bool:
+        """Run and publish a task that another process stored, as a new run of it, whose end the caller reports.
+
+        :param node: the name of the node that runs it, for :func:`set_resting_status`
+        :return: False if the task was asked to stop
+        """
         self._status = 'running'
+        self.is_in_block = True
+        if node is not None:
+            self._fixed[_NODE] = encode('node', node)
         try:
             storage, expire, _ = self.runtime.store()
             record = storage.get_many((self.id,)).get(self.id, {})
@@ -109,28 +158,48 @@ class TaskRun:
                 set_resting_status(self.id, 'cancelled')
                 return False
             # The process that stored the task decided its owner, label and start.
-            self._fixed |= {name: record[name] for name in self._fixed if name in record}
-            changes = self.changes(storage.now())
+            self._fixed |= {name: record[name] for name in self._fixed if name in record and name != _NODE}
+            now = storage.now()
+            self._begin_run(now)
+            changes = self.changes(now)
             if not record or has_ended(record):
                 storage.start(self.id, self.record() | changes, expire)
             else:
-                storage.update_active({self.id: changes}, expire)  # not a new start, which would drop a cancel request
+                # Not a new start, which would drop a cancel request.
+                run = {name: self._fixed[name] for name in (RUN, _NODE) if name in self._fixed}
+                storage.update_active({self.id: changes | run}, expire)
             self.published(changes)
         except StorageError as error:
+            self._begin_run(time.time())
             log.warning('Task %s begins, but the store of progress does not answer: %s', self.id, error)
         publisher.publish(self)
         return True
 
-    def release(self, code: str) -> None:
-        """Make a task that has not ended pending again, for the process that will resume it.
+    def release(self, code: str | None = None) -> None:
+        """Make a task that has not ended pending (again), for the process that will resume it.
 
-        :param code: the code of its message, a key of :data:`.messages.MESSAGES`
+        :param code: the code of its message, a key of :data:`.messages.MESSAGES`; None for no message
         """
+        message = {} if code is None else message_members(code)
         with self._lock:
             if self._end:
                 return
-            self._end = {'status': '"pending"', **message_members(code), HEARTBEAT: _AT_REST}
+            self._end = {'status': '"pending"', **message, HEARTBEAT: _AT_REST}
         publisher.release(self)
+
+    def discard(self) -> None:
+        """Remove the record of a pending task, as if it had never been started. A task that has ended stays."""
+        if self._epoch is not publisher.epoch:
+            return
+        with self._lock:
+            if self._end:
+                return
+            self._end = {'status': '"cancelled"'}  # it cannot begin any more
+        publisher.remove(self)
+
+    def _begin_run(self, now: float) -> None:
+        """Take the number of a run that starts at *now*, in seconds by the store's clock."""
+        self.number = self._fixed[RUN] = new_run(now)
 
     def begin(self) -> bool:
         """Turn a pending task into a running one; return False if it has ended."""
@@ -164,21 +233,37 @@ class TaskRun:
         if self.is_cancelled:
             raise TaskCancelled
 
+    def finish(self, message: Any, result: dict[str, Any] | None) -> None:
+        """End the task as finished; inside its block, as soon as the block is left without an exception.
+
+        :param message: its last message
+        :param result: its result, a dict
+        """
+        members = {'message': message, 'result': result}
+        given = {name: encode(name, value) for name, value in members.items() if value is not None}
+        with self._lock:
+            if self.is_in_block:
+                self._finish = given | self._finish
+                return
+        self.end('finished', message, result)
+
     def end_with(self, error: BaseException | None) -> None:
         """End the task as *error* says, which leaves its block (see :func:`.end_of`); None finishes it."""
         if error is None:
             self.end('finished')
             return
         end = end_of(error)
-        if end.code == 'interrupted':
-            self.interrupt()
-            return
-        if end.code:
-            log.error('Task %s failed', self.id, exc_info=error)
-        self.end(end.status, end.message, code=end.code)
+        self.end(end.status, end.message, code=end.code, error=error, at_once=end.code != 'interrupted')
 
     def end(
-        self, status: str, message: Any = None, result: Any = None, *, code: str | None = None, at_once: bool = True
+        self,
+        status: str,
+        message: Any = None,
+        result: Any = None,
+        *,
+        code: str | None = None,
+        error: BaseException | None = None,
+        at_once: bool = True,
     ) -> None:
         """End the task, unless it has ended, or this is a forked child, whose parent goes on with it.
 
@@ -186,19 +271,38 @@ class TaskRun:
         :param message: its last message
         :param result: its result, a dict
         :param code: instead of *message*, a key of :data:`.messages.MESSAGES`
+        :param error: the exception that ends it, for the log and :class:`.TaskEnded`
         :param at_once: whether to write the end in the calling thread; otherwise the publisher's thread does
         """
         if self._epoch is not publisher.epoch:
             return
         members = message_members(code) if code else {'message': encode('message', message)}
-        end = {'status': encode('status', status), **members}
+        end = {'status': encode('status', status), **members, CHANGED: str(int(time.time()))}
         if result is not None:
             end['result'] = encode('result', result)
         with self._lock:
             if self._end:
                 return
-            self._end = end
+            self._end = end | self._finish if status == 'finished' else end
+            self._error = error
         publisher.end(self, at_once=at_once)
+
+    def announce_end(self) -> None:
+        """Log the end, and notify the subscribers of :class:`.TaskEnded`."""
+        variable = {name: json.loads(text) for name, text in self._variable().items()}
+        event = TaskEnded(
+            progress_id=self.id,
+            label=self.label,
+            owner=self.owner,
+            tags=self.tags,
+            status=variable['status'],
+            message=variable['message'],
+            current=variable['current'],
+            length=variable['length'],
+            duration=time.monotonic() - self._began,
+            error=self._error,
+        )
+        announce(event, self.registry)
 
     def changes(self, now: float) -> Record:
         """Return the members that the store does not have yet, with a heartbeat if one is due."""
@@ -244,13 +348,38 @@ class TaskRun:
         if self._status == 'pending':
             self.end('cancelled', at_once=False)
 
+    def request_cancel(self) -> bool:
+        """Ask the task to stop, as any reader can with :func:`.cancel_task`; return whether it is cancellable."""
+        if CANCELLABLE not in self._fixed or self._end:
+            return False
+        self.cancel()
+        try:
+            storage, expire, _ = self.runtime.store()
+            request_cancel(storage, self.id, expire)
+        except StorageError as error:
+            log.warning('The store of progress did not take the cancel request of task %s: %s', self.id, error)
+        return True
+
     def interrupt(self) -> None:
         """End the task, because its process ends."""
         self.end('failed', code='interrupted', at_once=False)
 
 
+def result_of(value: Any) -> dict[str, str] | None:
+    """Return what the function of a task returned, if it is a result that a bar can show."""
+    if isinstance(value, dict) and value and value.keys() <= {'url', 'text'}:
+        return value if all(isinstance(text, str) for text in value.values()) else None
+    return None
+
+
 def set_resting_status(
-    progress_id: str, status: str, message: Any = None, *, code: str | None = None, overrule: bool = False
+    progress_id: str,
+    status: str,
+    message: Any = None,
+    *,
+    code: str | None = None,
+    node: str | None = None,
+    overrule: bool = False,
 ) -> None:
     """Change the status of a task that does not run in this process. A store that is down is logged.
 
@@ -258,16 +387,22 @@ def set_resting_status(
     :param status: its new status
     :param message: its new message
     :param code: instead of *message*, a key of :data:`.messages.MESSAGES`
+    :param node: change it only if no other node than this one runs it
     :param overrule: whether to change a task that has ended, too
     """
     members = message_members(code) if code else {'message': encode('message', message)}
     changes = {'status': encode('status', status), **members, HEARTBEAT: _AT_REST}
     try:
         storage, expire, _ = get_runtime().store()
+        record = storage.get_many((progress_id,)).get(progress_id)
+        if record is None or (node is not None and record.get(_NODE, encode('node', node)) != encode('node', node)):
+            return
         if overrule:
             storage.update(progress_id, changes, expire)
         else:
-            storage.update_active({progress_id: changes}, expire)
+            # Only this run: another process may resume the task in the meantime.
+            runs = {progress_id: record[RUN]} if RUN in record else None
+            storage.update_active({progress_id: changes}, expire, runs)
     except StorageError as error:
         log.error('The store of progress did not take the status %r of task %s: %s', status, progress_id, error)
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, SupportsFloat, TypeVar
 from weakref import finalize
 
+from ..model.record import Start
 from ..model.values import encode, to_number
 from .errors import TaskCancelled
 from .position import Span, add
@@ -48,9 +49,16 @@ def start_task(
     )
 
 
-def open_task(status: str, label: Any, **options: Any) -> 'Task':
-    """Start a task as :func:`start_task` does, either 'running' or, until :meth:`.TaskRun.begin`, 'pending'."""
-    return Task(TaskRun(label, **options).start(status))
+def open_task(status: str, label: Any, *, mode: Start = Start.ANY, **options: Any) -> 'Task':
+    """Start a task as :func:`start_task` does.
+
+    :param status: 'running', or 'pending' until :meth:`.TaskRun.begin`
+    :param label: the name of the task
+    :param mode: which records it may replace
+    :param options: other arguments of :func:`start_task`
+    :raises IdInUseError: if it may not replace the record of its id
+    """
+    return Task(TaskRun(label, **options).start(status, mode))
 
 
 def current_task() -> 'Task | None':
@@ -82,7 +90,8 @@ class Task:
         #: The run, for integrations.
         self.run = run
         # A task that is no longer referenced and has not ended cannot end any more.
-        finalize(self, run.interrupt)
+        # At exit the publisher ends all tasks, after those that get time to finish have had it.
+        finalize(self, run.interrupt).atexit = False
 
     @property
     def id(self) -> str:
@@ -188,16 +197,28 @@ class Task:
     def finish(self, message: Any = None, result: dict[str, Any] | None = None) -> None:
         """End the task as finished. After that, no method changes it any more.
 
+        Inside the task's own ``with`` block, this takes effect when the block is left without an exception: an
+        exception that leaves the block decides the end instead, such as that of a commit which fails after this call.
+        Submitted functions, and functions of Celery tasks, are in the block from their start to their return.
+
         :param message: its last message
         :param result: its result: a dict with ``url``, ``text``, or both, which the bar shows as a link
         :raises TypeError: if a value is not a JSON value, or the result is not a dict, naming the argument
         """
         if result is not None and not isinstance(result, dict):
             raise TypeError(f"result must be a dict with 'url' or 'text', not {result!r}")
-        self.run.end('finished', message, result)
+        self.run.finish(message, result)
+
+    def cancel(self) -> bool:
+        """Ask the task to stop, as a visitor can: :class:`.TaskCancelled` is raised at its next step.
+
+        :return: whether the task was asked; False if it is not cancellable, or has ended
+        """
+        return self.run.request_cancel()
 
     def __enter__(self) -> 'Task':
         current_tasks.set((*current_tasks.get(), self))
+        self.run.is_in_block = True
         return self
 
     def __exit__(
@@ -206,4 +227,5 @@ class Task:
         """End the task: finished, or as the exception says that leaves the block (see :func:`.errors.end_of`)."""
         # Not with a token: a generator may leave its block in another context, or in another order, than it entered it.
         current_tasks.set(tuple(task for task in current_tasks.get() if task is not self))
+        self.run.is_in_block = False
         self.run.end_with(error)

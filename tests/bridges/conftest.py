@@ -63,7 +63,7 @@ class Worker:
         with self.log.open('wb') as log:
             self._process = subprocess.Popen(
                 [sys.executable, *command.split(), *quick.split(), *options],
-                env=os.environ | {'PYTHONPATH': str(APP)} | environment,
+                env=os.environ | {'PYTHONPATH': f'{APP}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'} | environment,
                 cwd=directory,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""Celery tasks, and what the bar tells of them: real workers take them from a real broker."""
+"""Celery tasks, and what their bars show: real workers take them from a real broker."""
 
 import builtins
 import os
@@ -41,7 +41,7 @@ needs_groups = pytest.mark.skipif(not hasattr(builtins, 'ExceptionGroup'), reaso
 
 
 def status_of(result, later=0):
-    """Look at a status, as it is some seconds *later* if nobody changes it. Its end is not taken."""
+    """Return a status, as it is some seconds *later* without a change. Its end is not acknowledged."""
     storage = current_store().storage
     record = storage.get_many([result.id]).get(result.id)
     return record_to_status(record, lambda: storage.now() + later) if record else {'status': 'unknown'}
@@ -64,7 +64,7 @@ def shows(result, /, **values):
 
 
 def runs(result):
-    """Wait until an export stands at its gate; return the id of its process."""
+    """Wait until an export waits at its gate; return the id of its process."""
     found = wait_until(lambda: re.search(r'Writing in (\d+)', str(status_of(result).get('message'))))
     return int(found[1])
 
@@ -96,7 +96,7 @@ def orphan(_shop, start_worker):
     return result
 
 
-def test_nobody_knows_at_once_that_a_worker_died(shop, orphan):
+def test_a_task_whose_worker_died_is_stalled_after_15_seconds(shop, orphan):
     assert status_of(orphan)['status'] == 'running'
     assert status_of(orphan, later=16)['status'] == 'stalled'
 
@@ -104,7 +104,7 @@ def test_nobody_knows_at_once_that_a_worker_died(shop, orphan):
 class TestLife:
     def test_a_task_that_is_sent_is_pending_for_as_long_as_it_takes(self, shop):
         result = shop.export.apply_async(
-            ['any'], queue='nobody', progress={'label': 'Customers', 'owner': 'ann', 'tags': ['x']}
+            ['any'], queue='unread', progress={'label': 'Customers', 'owner': 'ann', 'tags': ['x']}
         )
         status = status_of(result, later=80000)
         assert status.pop('started')
@@ -120,7 +120,7 @@ class TestLife:
         assert result.id in get_running_tasks()
 
     def test_its_name_is_its_label_where_it_has_none(self, shop):
-        status = status_of(shop.export.apply_async(['any'], queue='nobody'))
+        status = status_of(shop.export.apply_async(['any'], queue='unread'))
         assert (status['label'], status['owner'], status['tags']) == ('shop.tasks.export', None, None)
 
     def test_from_the_queue_to_the_result(self, shop, worker, gate, pass_gate):
@@ -130,7 +130,7 @@ class TestLife:
         status = shows(result, status='running', label='Customers', owner='ann', current=3, length=4, started=started)
         pass_gate()
         status = shows(result, status='finished')
-        assert result.ready(), 'the visitor comes for the result, and it is not there'
+        assert result.ready(), 'the result is there before the bar shows the end'
         assert status.pop('result') == result.get() == {'url': '/customers.csv', 'text': '3 customers'}
         assert status == {
             'status': 'finished',
@@ -143,7 +143,7 @@ class TestLife:
             'started': started,
         }
 
-    def test_the_heart_of_a_task_beats_while_it_runs(self, shop, worker, gate, pass_gate):
+    def test_a_task_has_heartbeats_while_it_runs(self, shop, worker, gate, pass_gate):
         result = shop.export.apply_async([gate])
         runs(result)
         assert status_of(result, later=14)['status'] == 'running'
@@ -260,14 +260,14 @@ class TestCancel:
             result.get(timeout=10)
         assert not (shop.gates / gate).exists()
 
-    def test_a_task_whose_end_somebody_told_as_cancelled_is_never_begun(self, shop, worker, gate):
+    def test_a_task_that_was_set_to_cancelled_is_never_begun(self, shop, worker, gate):
         result = shop.put_back.apply_async([gate], countdown=1)
         set_progress_status(result.id, 'cancelled')
         with pytest.raises(TaskRevokedError, match='cancelled'):
             result.get(timeout=10)
         assert not (shop.gates / gate).exists()
 
-    def test_a_task_that_is_to_be_tried_again_is_not(self, shop, worker):
+    def test_a_cancelled_task_is_not_retried(self, shop, worker):
         result = shop.fetch.apply_async(['closed'])
         shows(result, status='pending', message=WAITS)
         ask_to_stop(result)
@@ -317,7 +317,7 @@ class TestSend:
         with testing.testConfig() as config:
             config.testing_securitypolicy(userid=userid)
             result = shop.export.apply_for(
-                testing.DummyRequest(), kwargs={'gate': 'any'}, cancellable=False, queue='nobody'
+                testing.DummyRequest(), kwargs={'gate': 'any'}, cancellable=False, queue='unread'
             )
         assert status_of(result)['owner'] == owner
         assert CANCELLABLE not in current_store().storage.get_many([result.id])[result.id]
@@ -325,15 +325,15 @@ class TestSend:
     def test_an_id_that_is_in_use_by_another_owner(self, shop):
         init_progress_status('used', 'ben', 'Mine')
         with pytest.raises(ValueError, match="progress_id 'used' is in use by another owner"):
-            shop.export.apply_async(['any'], task_id='used', queue='nobody', progress={'owner': 'ann'})
+            shop.export.apply_async(['any'], task_id='used', queue='unread', progress={'owner': 'ann'})
         assert get_progress_status('used')['label'] == 'Mine'
 
     @pytest.mark.parametrize(
         ('progress', 'complaint'), [({'lable': 'x'}, 'lable'), ({'label': object()}, 'label must be a JSON value')]
     )
-    def test_what_it_cannot_be_told(self, shop, progress, complaint):
+    def test_an_invalid_option_is_refused(self, shop, progress, complaint):
         with pytest.raises(TypeError, match=complaint):
-            shop.export.apply_async(['any'], queue='nobody', progress=progress)
+            shop.export.apply_async(['any'], queue='unread', progress=progress)
 
     def test_a_broker_that_is_down(self, shop, free_port):
         nowhere = shop.app.connection(
@@ -480,7 +480,7 @@ class TestLoss:
 
     def test_a_worker_is_killed_and_another_gets_the_task(self, shop, orphan, start_worker):
         status = wait_until(lambda: (status := status_of(orphan))['status'] == 'stalled' and status, 20)
-        # The broker gives the message to the next worker, since nobody acknowledged it.
+        # The broker gives the message to the next worker, since it was not acknowledged.
         start_worker('fragile', '--pool', 'prefork', '--concurrency', '1', SHOP_VISIBILITY_TIMEOUT='1')
         runs(orphan)
         shows(orphan, status='running', owner='ann', started=status['started'])

@@ -10,9 +10,11 @@ from celery.exceptions import Ignore, Reject
 from plaster import get_settings
 
 import pyramid_progress
-from pyramid_progress import ProgressError, TaskCancelled
+from pyramid_progress import ProgressError, TaskCancelled, new_request
 from pyramid_progress.celery import ProgressTask
 from pyramid_progress.tqdm import trange
+
+from . import main
 
 settings = get_settings(os.environ['SHOP_INI'], 'app:main')
 pyramid_progress.configure(settings)
@@ -143,3 +145,17 @@ class Unlucky(ProgressTask):
 @app.task(base=Unlucky)
 def unlucky():
     pass
+
+
+@app.task(base=ProgressTask, bind=True)
+def link(self, makes_application):
+    if makes_application:
+        main({}, **settings)
+    with new_request() as request:
+        self.progress.finish(request.locale_name, {'url': request.route_url('export')})
+
+
+@app.task(base=ProgressTask, bind=True)
+def finish_and_fail(self):
+    self.progress.finish('Done', {'text': 'secret'})
+    raise ValueError('the commit failed')
