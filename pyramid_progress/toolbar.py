@@ -10,7 +10,7 @@ from typing import Any
 from pyramid_debugtoolbar.panels import DebugPanel
 
 from .model.status import Status
-from .queries import running_tasks
+from .queries import find_tasks
 from .runtime import get_runtime
 from .storage import StorageError
 from .web.rendering import PACKAGE
@@ -20,7 +20,7 @@ MAX_TASKS = 100
 
 
 class ProgressPanel(DebugPanel):  # type: ignore[misc]  # the toolbar has no types
-    """The running list, newest first, with the tasks of all owners; the regions, and their driver."""
+    """The newest tasks of all owners, running and ended; the regions, and their driver."""
 
     name = 'progress'
     title = nav_title = 'Progress'
@@ -30,24 +30,28 @@ class ProgressPanel(DebugPanel):  # type: ignore[misc]  # the toolbar has no typ
     def render_vars(self, request: Any) -> dict[str, Any]:
         """Return what the template shows, as it is when the panel is opened."""
         runtime = get_runtime()
-        storage, expire, settings = runtime.store()
+        storage, expire, linger = runtime.store()
+        settings = runtime.settings
         tasks: list[tuple[str, Status]] = []
-        trouble = None
+        has_more, trouble = False, None
         try:
-            tasks = list(running_tasks(storage).items())
+            page = find_tasks(storage, limit=MAX_TASKS)
+            tasks = [(found.progress_id, found.status) for found in page.tasks]
+            has_more = page.next is not None
         except StorageError as error:
             trouble = str(error)
         types = runtime.region_types()
         return {
             'driver': type(storage).__name__,
             'expire': expire,
-            'more': max(len(tasks) - MAX_TASKS, 0),
+            'linger': linger,
+            'has_more': has_more,
             # Not the other options of a region: a URL may contain a password.
             'regions': [
                 (settings.status_region, types[settings.status_region], 'the status of each task'),
                 (settings.tasks_region, types[settings.tasks_region], 'the running list'),
             ],
-            'tasks': tasks[:MAX_TASKS],
+            'tasks': tasks,
             'trouble': trouble,
         }
 

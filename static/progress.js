@@ -117,7 +117,7 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   connectedCallback() {
-    this.addEventListener('submit', this.#cancel);
+    this.addEventListener('click', this.#onClick);
     this.#watch ??= this.#makeWatch({ status: this.#renderedStatus() });
     if (this.progressId && this.src && !this.#watch.over) {
       this.#poller = ProgressPoller.of(this.src);
@@ -175,17 +175,15 @@ export class PyramidProgressElement extends HTMLElement {
     return watch;
   }
 
-  /** @param {SubmitEvent} event */
-  #cancel = async (event) => {
-    const form = event.target;
-    if (!(form instanceof HTMLFormElement) || form.className !== 'pp-cancel') return;
-    event.preventDefault();
-    const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
-    const headers = { Accept: 'application/json' };
-    const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
-    if (response?.ok && !response.redirected) this.#watch?.answer(await response.json(), performance.now());
-    // The response gives the reason; after 409, the next poll shows the end.
-    else if (response && response.status !== 409) form.submit();
+  /** @param {MouseEvent} event */
+  #onClick = (event) => {
+    const target = /** @type {Element} */ (event.target);
+    /** @type {HTMLElement | null} */
+    const cancel = target.closest('.pp-cancel');
+    const watch = this.#watch;
+    if (!cancel || !watch) return;
+    event.preventDefault(); // of a label or a link around the bar
+    import('./cancel.js').then((module) => module.cancel(cancel, watch));
   };
 
   #leave() {
@@ -231,7 +229,8 @@ export class PyramidProgressElement extends HTMLElement {
     const language = this.closest('[lang]')?.getAttribute('lang') || lang;
     const done = percentage(status);
     let amount = '';
-    if (done !== undefined) amount = formatNumber(Math.floor(done) / 100, { style: 'percent' }, language);
+    if (state === 'cancelled') amount = '';
+    else if (done !== undefined) amount = formatNumber(Math.floor(done) / 100, { style: 'percent' }, language);
     else if (typeof status.current === 'number' && status.current) amount = formatNumber(status.current, {}, language);
     const isActive = state === 'running' || state === 'indeterminate';
     // A status word of the application's own is shown as it is.
@@ -254,7 +253,14 @@ export class PyramidProgressElement extends HTMLElement {
     const url = resultUrl(status);
     this.#write('result', text(status.result?.text) || (url && text(words.result)));
     set(this.querySelector('.pp-result'), 'href', url || null);
-    set(this.querySelector('.pp-cancel'), 'hidden', status.cancellable && !this.#watch?.over ? null : '');
+    const cancel = this.querySelector('.pp-cancel');
+    const hidden = status.cancellable && !this.#watch?.over ? null : '';
+    if (hidden === '' && cancel?.matches(':focus')) {
+      // The focus of an element that is hidden would be lost.
+      bar.tabIndex = -1;
+      bar.focus();
+    }
+    set(cancel, 'hidden', hidden);
     // An end that the server rendered is part of the page and is not announced.
     if (this.#poller) this.#announce(join(name, amount, word, pace || message));
   }

@@ -1,19 +1,54 @@
 /**
- * Adds new tasks to the top of a task list. The bars update themselves, and a task that has ended stays in the list, so
- * that its end can be read.
+ * Keeps a task list up to date: new tasks are added, and what stands beside the bars follows them. The bars update
+ * themselves. In a list of tasks with a certain status, a task that has ended stays, so that its end can be read.
+ *
+ * @import { Status } from './types.js'
+ * @typedef {Status & { removable?: boolean }} ListedStatus
  */
+
+import { pageConfig } from './page.js';
 
 /** The time in ms between two requests for the list. */
 const INTERVAL = 5000;
+/** How many tasks stay in a list although they do not have its status any more. */
+const MAX_OTHERS = 25;
+const LIST = '.pp-tasks[data-src]';
+const BAR = 'pyramid-progress';
+const ABOUT = '.pp-about';
+const REMOVE = '.pp-remove';
 
-/** Returns the items of a list by progress id. @param {ParentNode} node @returns {Map<string, Element>} */
-function itemsById(node) {
-  return new Map(
-    [...node.querySelectorAll('li:has(> pyramid-progress)')].map((item) => [
-      item.querySelector('pyramid-progress')?.getAttribute('progress-id') ?? '',
-      item,
-    ]),
-  );
+/** @param {string} id @param {string} [started] */
+function runKey(id, started) {
+  return `${Date.parse(started ?? '')} ${id}`;
+}
+
+/** Returns the items of a list by run. @param {ParentNode} list @returns {Map<string, Element>} */
+function itemsByRun(list) {
+  const items = [...list.querySelectorAll(`ol > li:has(> ${BAR})`)];
+  return new Map(items.map((item) => [runKey(idOf(item), item.querySelector('time')?.dateTime), item]));
+}
+
+/** @param {Element} item */
+function idOf(item) {
+  return item.querySelector(BAR)?.getAttribute('progress-id') ?? '';
+}
+
+/** In the browser's language if `lang` is not a language. @param {string} time @param {string} [lang] @returns {string} */
+function formatTime(time, lang) {
+  try {
+    return new Date(time).toLocaleString(lang, { dateStyle: 'medium', timeStyle: 'short' });
+  } catch {
+    return formatTime(time);
+  }
+}
+
+/** Writes the times of a list in the visitor's time zone and the page's language. @param {Element} list */
+function localize(list) {
+  for (const time of list.querySelectorAll('time')) {
+    if (time.title) continue;
+    time.title = time.textContent;
+    time.textContent = formatTime(time.dateTime, pageConfig().lang);
+  }
 }
 
 /**
@@ -33,26 +68,89 @@ function loadPage(url) {
   });
 }
 
-/** Loads the page again if there are new tasks. @param {Element} list @param {string} src the list's JSON */
-async function refresh(list, src) {
+/** Loads the page again if the list has changed. @param {Element} list @param {boolean} [always] */
+async function refresh(list, always) {
+  const src = list.getAttribute('data-src') ?? '';
   const response = await fetch(src, { headers: { Accept: 'application/json' }, redirect: 'manual' }).catch(() => null);
   if (!response?.ok) return;
+  /** @type {{ tasks: Record<string, ListedStatus> }} */
   const { tasks } = await response.json();
-  const known = itemsById(list);
-  if (Object.keys(tasks).every((id) => known.has(id))) return;
-  const page = await loadPage(location.href);
-  const loaded = page?.querySelector('.pp-tasks ol');
-  if (!loaded) return;
-  const shown = list.querySelector('ol');
-  if (!shown) {
-    list.querySelector('p')?.replaceWith(document.importNode(loaded, true));
-    return;
-  }
-  const added = [...itemsById(loaded)].filter(([id]) => !known.has(id));
-  shown.prepend(...added.map(([, item]) => document.importNode(item, true)));
+  const hasStatus = new URL(src, location.href).searchParams.has('status');
+  const shown = itemsByRun(list);
+  const isCurrent = Object.entries(tasks).every(([id, { started, removable }]) => {
+    const item = shown.get(runKey(id, started));
+    return item && !item.querySelector(REMOVE) === !removable;
+  });
+  if (isCurrent && !always && (hasStatus || shown.size === Object.keys(tasks).length)) return;
+  const loaded = (await loadPage(location.href))?.querySelector(LIST);
+  if (loaded) merge(list, loaded, hasStatus);
 }
 
-for (const list of document.querySelectorAll('.pp-tasks[data-src]')) {
-  const src = list.getAttribute('data-src') ?? '';
-  setInterval(() => document.hidden || refresh(list, src), INTERVAL);
+/** @param {Element} list @param {Element} loaded the same list, as it is now @param {boolean} hasStatus */
+function merge(list, loaded, hasStatus) {
+  localize(loaded);
+  const shown = itemsByRun(list);
+  const added = itemsByRun(loaded);
+  /** @type {Element | undefined} */
+  let last;
+  for (const [run, item] of added) {
+    let current = shown.get(run);
+    const about = current?.querySelector(ABOUT);
+    if (!current) {
+      current = document.importNode(item, true);
+      if (last) last.after(current);
+      else list.querySelector('ol')?.prepend(current);
+    } else if (about && !about.contains(document.activeElement)) {
+      about.replaceWith(document.importNode(/** @type {Element} */ (item.querySelector(ABOUT)), true));
+    }
+    last = current;
+  }
+  const ids = new Set([...added.values()].map(idOf));
+  const others = [...shown].filter(([run]) => !added.has(run)).map(([, item]) => item);
+  others
+    .filter((item, index) => !hasStatus || index >= MAX_OTHERS || ids.has(idOf(item)))
+    .forEach((item) => item.remove());
+  // The next page begins after the last task of this one.
+  if (loaded.querySelector('[rel=next]')) while (last?.nextElementSibling) last.nextElementSibling.remove();
+  for (const part of ['.pp-note', '.pp-pages']) {
+    list
+      .querySelector(part)
+      ?.replaceWith(document.importNode(/** @type {Element} */ (loaded.querySelector(part)), true));
+  }
+  if (list.querySelector('ol > li')) list.querySelector('.pp-note')?.setAttribute('hidden', '');
 }
+
+/** Removes a task without loading the page again. @param {SubmitEvent} event */
+async function onSubmit(event) {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !form.matches(`${LIST} ${REMOVE}`)) return;
+  event.preventDefault();
+  const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
+  const headers = { Accept: 'application/json' };
+  const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
+  // 404: it was removed already; 409: a stalled task goes on.
+  if (response && !response.redirected && (response.ok || response.status === 404 || response.status === 409)) {
+    const list = /** @type {HTMLElement} */ (form.closest(LIST));
+    const item = form.closest('li');
+    const next = item?.nextElementSibling ?? item?.previousElementSibling;
+    if (response.status !== 409) item?.remove();
+    /** @type {HTMLElement | null | undefined} */ (next?.querySelector(`${REMOVE} button, [href]`))?.focus();
+    await refresh(list, true);
+  } else if (response) {
+    form.submit(); // The response gives the reason.
+  }
+}
+
+async function keepCurrent() {
+  // Not only those of the page that loaded this module: Turbo and htmx replace them.
+  const lists = [...document.querySelectorAll('.pp-tasks')];
+  lists.forEach(localize);
+  if (!document.hidden) await Promise.all(lists.filter((list) => list.matches(LIST)).map((list) => refresh(list)));
+}
+
+function start() {
+  keepCurrent().finally(() => setTimeout(start, INTERVAL));
+}
+
+addEventListener('submit', onSubmit);
+start();

@@ -11,20 +11,26 @@ from typing import Any
 from pyramid.paster import get_appsettings, setup_logging
 from pyramid.scripts.common import parse_vars
 
-from ..queries import running_tasks
+from ..queries import ANY, MAX_RECORDS, find_tasks
 from ..runtime import configure, current_store
-from ..storage import StorageError
+from ..statuses import cancel_task, forget_task
+from ..storage import Entry, StorageError
 from .listing import listing
 from .summary import plain, summaries
 
 DESCRIPTION = """\
-List the tasks of an application that are running, pending or stalled, and the finished tasks whose end was not
-acknowledged, newest first. This command does not acknowledge any.
+List the tasks of an application, newest first; or ask a task to stop; or remove one. The list has the tasks that are
+pending, running or stalled, and the finished tasks whose end was not acknowledged; with --all, every task. This command
+does not acknowledge any.
 """
 
 EPILOG = """\
-The exit code is 1 if the statuses cannot be read, and 2 if the ini file or an argument is invalid.
+The exit code is 1 if the statuses cannot be read, or the task cannot be cancelled or removed; and 2 if the ini file or
+an argument is invalid.
 """
+
+#: How many tasks ``--watch`` reads at most.
+_MAX_WATCHED = 200
 
 #: The exit code of a program that Ctrl-C ended, as shells define it: 128 + the number of SIGINT.
 _INTERRUPTED = 130
@@ -34,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     :param argv: its arguments; by default those of the process
-    :return: the exit code: 0; 1 if the statuses cannot be read; 2 if the ini file or an argument is invalid; 130 after
-        Ctrl-C
+    :return: the exit code: 0; 1 if the statuses cannot be read or changed; 2 if the ini file or an argument is invalid;
+        130 after Ctrl-C
     """
     args = _parser().parse_args(argv)
     try:
@@ -59,7 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_mutually_exclusive_group()
     output.add_argument('--watch', action='store_true', help='keep showing live bars, until Ctrl-C')
     output.add_argument('--json', action='store_true', help='print a JSON list of statuses, each with its id')
-    parser.add_argument('--tag', help='only the tasks with this tag')
+    output.add_argument('--cancel', metavar='ID', help='ask a task to stop')
+    output.add_argument('--forget', metavar='ID', help='remove a task; one that still runs is written again')
+    parser.add_argument('--all', action='store_true', help='list the tasks that have ended, too')
+    parser.add_argument(
+        '--status',
+        help='list only the tasks with this status, such as running, stalled or failed; implies --all',
+    )
+    parser.add_argument('--owner', help='list only the tasks of this owner')
+    parser.add_argument('--tag', help='list only the tasks with this tag')
     return parser
 
 
@@ -70,9 +84,15 @@ def _run(args: argparse.Namespace) -> int:
         reason = repr(error) if isinstance(error, KeyError) else error  # its text is only the key
         return _fail(f'cannot use {args.config_uri}: {reason}', 2)
     try:
+        if args.cancel is not None:
+            return _report(cancel_task(args.cancel), args.cancel, 'was asked to stop', 'cannot be asked to stop')
+        if args.forget is not None:
+            return _report(forget_task(args.forget), args.forget, 'was removed', 'does not exist')
         if args.watch:
-            return _watch(args.tag)
-        tasks = _tasks(args.tag)
+            return _watch(args)
+        tasks = _tasks(args)
+    except ValueError as error:
+        return _fail(str(error), 2)
     except StorageError as error:
         return _fail(f'cannot read the tasks: {error}', 1)
     if args.json:
@@ -100,7 +120,7 @@ def _configure(config_uri: str, config_vars: Sequence[str]) -> None:
         )
 
 
-def _watch(tag: str | None) -> int:
+def _watch(args: argparse.Namespace) -> int:
     if not sys.stdout.isatty():
         return _fail('--watch needs a terminal; programs can use --json', 2)
     try:
@@ -109,14 +129,39 @@ def _watch(tag: str | None) -> int:
         if error.name != 'rich':
             raise
         return _fail("--watch needs rich: pip install 'pyramid_progress[terminal]'", 2)
-    watch(lambda: _tasks(tag))
+    # No more than one page: it is read twice a second.
+    watch(lambda: _page(args, None, _MAX_WATCHED))
     return 0
 
 
-def _tasks(tag: str | None) -> list[dict[str, Any]]:
-    """Return the statuses of the tasks on the running list, each with its ``id``, newest first."""
-    found = running_tasks(current_store().storage, tag=tag)
-    return [{'id': progress_id} | task for progress_id, task in found.items()]
+def _tasks(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the statuses of all tasks to list, each with its ``id``, newest first."""
+    tasks, before = _page(args, None, MAX_RECORDS)
+    while before is not None:
+        more, before = _page(args, before, MAX_RECORDS)
+        tasks += more
+    return tasks
+
+
+def _page(args: argparse.Namespace, before: Entry | None, limit: int) -> tuple[list[dict[str, Any]], Entry | None]:
+    """Return some statuses, and where to go on."""
+    page = find_tasks(
+        current_store().storage,
+        owner=ANY if args.owner is None else args.owner,
+        status=args.status,
+        tag=args.tag,
+        with_ended=args.all or args.status is not None,
+        limit=limit,
+        before=before,
+    )
+    return [{'id': found.progress_id} | found.status for found in page.tasks], page.next
+
+
+def _report(done: bool, progress_id: str, success: str, failure: str) -> int:
+    if not done:
+        return _fail(f'task {progress_id!r} {failure}', 1)
+    print(plain(f'Task {progress_id} {success}.'))
+    return 0
 
 
 def _fail(message: str, code: int) -> int:

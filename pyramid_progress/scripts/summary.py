@@ -33,14 +33,11 @@ def summaries(tasks: list[dict[str, Any]]) -> list[Summary]:
     """Return what a terminal shows of tasks.
 
     :param tasks: statuses, each with its ``id``
-    :return: a summary of each; the ids are cut to the shortest length, at least 8, at which all of them differ
     """
-    ids = [task['id'] for task in tasks]
-    shown = next(length for length in range(8, 256) if len({progress_id[:length] for progress_id in ids}) == len(ids))
     now = datetime.now(timezone.utc)
     return [
         Summary(
-            id=plain(task['id'][:shown]),
+            id=plain(task['id']),
             label=plain(task['label']),
             owner=plain(task['owner']),
             status=plain(task['status']),

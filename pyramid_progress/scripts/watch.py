@@ -16,31 +16,38 @@ from .summary import Summary, plain, summaries
 #: Seconds between two reads of the store.
 _INTERVAL = 0.5
 
-_STYLES = {'finished': 'green', 'stalled': 'yellow', 'cancelling': 'yellow', 'pending': 'dim'}
+_STYLES = {
+    'finished': 'green',
+    'failed': 'red',
+    'stalled': 'yellow',
+    'cancelling': 'yellow',
+    'cancelled': 'dim',
+    'pending': 'dim',
+}
 
 
-def watch(read_tasks: Callable[[], list[dict[str, Any]]]) -> None:
+def watch(read_tasks: Callable[[], tuple[list[dict[str, Any]], object | None]]) -> None:
     """Show tasks, and update them twice a second until Ctrl-C.
 
     If a later read fails, the last known tasks stay, with the error below them.
 
-    :param read_tasks: returns the statuses, each with its ``id``
+    :param read_tasks: returns statuses, each with its ``id``; and None, or anything else if there are more tasks
     :raises StorageError: if the store does not answer at the first read
     """
-    tasks = read_tasks()
+    tasks, more = read_tasks()
     trouble = ''
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(_view(tasks, trouble, console.height), refresh=True)
+            live.update(_view(tasks, more is not None, trouble, console.height), refresh=True)
             time.sleep(_INTERVAL)
             try:
-                tasks, trouble = read_tasks(), ''
+                (tasks, more), trouble = read_tasks(), ''
             except StorageError as error:
                 trouble = plain(f'Cannot read the tasks: {error}')
 
 
-def _view(tasks: list[dict[str, Any]], trouble: str, height: int) -> RenderableType:
+def _view(tasks: list[dict[str, Any]], has_more: bool, trouble: str, height: int) -> RenderableType:
     table = Table(box=None, expand=True, pad_edge=False)
     table.add_column('LABEL', ratio=3, no_wrap=True)
     table.add_column('OWNER', ratio=1, no_wrap=True)
@@ -60,8 +67,15 @@ def _view(tasks: list[dict[str, Any]], trouble: str, height: int) -> RenderableT
             Text(task.age),
             Text(task.message),
         )
-    rest = len(tasks) - room
-    note = trouble or ('There are no tasks.' if not tasks else f'and {rest:,} more' if rest > 0 else '')
+    rest = max(len(tasks) - room, 0)
+    if trouble:
+        note = trouble
+    elif has_more:
+        note = f'and more than {rest:,} more'
+    elif rest:
+        note = f'and {rest:,} more'
+    else:
+        note = '' if tasks else 'There are no tasks.'
     return Group(table, Text(note, 'red' if trouble else 'dim', no_wrap=True, overflow='ellipsis'))
 
 

@@ -1,6 +1,6 @@
 """Who may see a task, decided at each request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +8,8 @@ from pyramid.interfaces import ISecurityPolicy
 
 from ..model.record import CANCEL, CANCELLABLE, MESSAGE_CODE, TERMINAL_STATUSES
 from ..model.status import UNKNOWN, Status, decode, is_unacknowledged_end, to_status
-from ..runtime import get_runtime
+from ..runtime import Store, get_runtime
+from ..statuses import acknowledge_end
 from .i18n import translated_message
 
 
@@ -25,6 +26,11 @@ class Visitor:
         #: The setting ``progress.access``.
         self.access = self._settings.access
 
+    @property
+    def store(self) -> Store:
+        """The store of the application."""
+        return self._runtime.store()
+
     def visible_statuses(self, progress_ids: Sequence[str], *, acknowledge: bool = False) -> dict[str, Status]:
         """Return what this user may see of some tasks, in one call of the store.
 
@@ -35,27 +41,48 @@ class Visitor:
             not see is as unknown as what does not exist.
         :raises pyramid_progress.storage.StorageError: if the store does not answer
         """
-        storage = self._runtime.store().storage
-        texts = storage.get_many_serialized(progress_ids)
+        store = self.store
+        texts = store.storage.get_many_serialized(progress_ids)
         visible = {}
         for progress_id in progress_ids:
             visible[progress_id] = dict(UNKNOWN)
             if progress_id not in texts:
                 continue
             members = decode(texts[progress_id])
-            status = to_status(members, storage.now)
+            status = to_status(members, store.storage.now)
             may_see = self.may_see(progress_id, status)
             if may_see or self.is_operator:
-                if _can_cancel(members) and self.may_cancel(status):
-                    status['cancellable'] = True
-                if MESSAGE_CODE in members:
-                    status['message'] = translated_message(self._request, members)
-                status.pop('owner', None)
-                visible[progress_id] = status
+                visible[progress_id] = self.describe(members, status)
             # An operator does not acknowledge the ends of other users' tasks.
             if acknowledge and may_see and is_unacknowledged_end(members):
-                storage.acknowledge(progress_id, self._settings.linger)
+                acknowledge_end(store, progress_id)
         return visible
+
+    def describe(self, members: Mapping[str, Any], status: Status) -> Status:
+        """Return the status that this user, who may see the task, gets of it.
+
+        :param members: the decoded members of its record
+        :param status: what :func:`.status.to_status` returned for them
+        """
+        described = {name: value for name, value in status.items() if name != 'owner'}
+        if self.can_cancel(members, status):
+            described['cancellable'] = True
+        if MESSAGE_CODE in members:
+            described['message'] = translated_message(self._request, members)
+        return described
+
+    def find(self, progress_id: str) -> tuple[dict[str, Any], Status] | None:
+        """Return the decoded members and the status, with its owner, of a task; None if this user may not see it.
+
+        :raises pyramid_progress.storage.StorageError: if the store does not answer
+        """
+        storage = self.store.storage
+        text = storage.get_many_serialized([progress_id]).get(progress_id)
+        if text is None:
+            return None
+        members = decode(text)
+        status = to_status(members, storage.now)
+        return (members, status) if self.may_see(progress_id, status) or self.is_operator else None
 
     @cached_property
     def userid(self) -> str | None:
@@ -83,12 +110,17 @@ class Visitor:
             return True
         return self.owns(status)
 
-    def may_cancel(self, status: Status) -> bool:
-        """Return whether this request, which sees a task, may ask it to stop.
+    def may_change(self, status: Status) -> bool:
+        """Return whether this request, which sees a task, may ask it to stop, or remove it once it has ended.
 
         Its owner may, and an operator; if it has no owner, anyone who knows its id.
         """
         return status.get('owner') is None or self.owns(status) or self.is_operator
+
+    def can_cancel(self, members: Mapping[str, Any], status: Status) -> bool:
+        """Return whether a task can be asked to stop, and this request may do that."""
+        is_cancellable = CANCELLABLE in members and CANCEL not in members and members['status'] not in TERMINAL_STATUSES
+        return is_cancellable and self.may_change(status)
 
     def _is_open(self, status: Status) -> bool:
         return status.get('owner') is None or not self._has_policy
@@ -96,7 +128,3 @@ class Visitor:
     @cached_property
     def _has_policy(self) -> bool:
         return self._request.registry.queryUtility(ISecurityPolicy) is not None
-
-
-def _can_cancel(members: dict[str, Any]) -> bool:
-    return CANCELLABLE in members and CANCEL not in members and members['status'] not in TERMINAL_STATUSES

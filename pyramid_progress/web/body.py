@@ -4,6 +4,10 @@ from typing import Any
 
 from pyramid.httpexceptions import HTTPBadRequest
 
+#: What WebOb raises for an unknown charset (the first two), and for a query string that is not UTF-8 or a multipart
+#: body without boundary (the last).
+UNREADABLE = (DeprecationWarning, LookupError, ValueError)
+
 
 def posted_id(request: Any) -> str | None:
     """Return the ``progress_id`` in the body of a request, not validated; None if there is none.
@@ -12,7 +16,6 @@ def posted_id(request: Any) -> str | None:
     """
     try:
         progress_id = request.POST.get('progress_id')
-    except (DeprecationWarning, LookupError, ValueError) as error:
-        # WebOb raises the first two for an unknown charset, and the last for a multipart body without boundary.
+    except UNREADABLE as error:
         raise HTTPBadRequest('The body of the request cannot be read.') from error
     return progress_id if isinstance(progress_id, str) else None  # it may be an upload

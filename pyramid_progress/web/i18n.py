@@ -1,5 +1,7 @@
 """The language of a request."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +10,24 @@ from pyramid.interfaces import ILocalizer, ITranslationDirectories
 
 from ..model.messages import MESSAGES
 from ..model.record import MESSAGE_CODE
+from .body import UNREADABLE
+
+#: A locale name as Pyramid has it, such as ``de`` or ``pt_BR``.
+_LOCALE_NAME = re.compile('[A-Za-z0-9_@]{1,32}')
 
 
 def localizer_of(request: Any) -> Any:
     """Return the localizer of a request's locale, or that of the default locale if there is no catalogue for it.
 
     ``request.localizer`` is not used: Pyramid keeps a localizer for every name that a request gives, so that requests
-    could fill the memory; and its locale negotiator raises ``ValueError`` for a query string that is not UTF-8.
+    could fill the memory; and its locale negotiator reads the request, which may be unreadable.
     """
     registry = request.registry
     directories = registry.queryUtility(ITranslationDirectories, default=[])
     name = registry.settings['pyramid.default_locale_name']
     try:
         wanted = request.locale_name
-    except ValueError:
+    except UNREADABLE:
         wanted = name
     for candidate in (wanted, wanted.split('_')[0]):
         if candidate != name and _has_catalogue(candidate, directories):
@@ -40,7 +46,7 @@ def language_of(request: Any) -> str:
     return name.replace('_', '-')
 
 
-def translated_message(request: Any, members: dict[str, Any]) -> Any:
+def translated_message(request: Any, members: Mapping[str, Any]) -> Any:
     """Return the message of a task, translated if it is one of the add-on's own.
 
     :param members: the decoded members of the task's record
@@ -50,6 +56,6 @@ def translated_message(request: Any, members: dict[str, Any]) -> Any:
 
 
 def _has_catalogue(name: str, directories: list[str]) -> bool:
-    if not name.replace('_', '').isalnum():  # it becomes part of a path
+    if not _LOCALE_NAME.fullmatch(name):  # it becomes part of a path
         return False
     return any(Path(directory, name, 'LC_MESSAGES').is_dir() for directory in directories)

@@ -27,6 +27,9 @@ PACKAGE = __name__.rsplit('.', 2)[0]
 
 _MACROS = ('assets', 'bar', 'form', 'tasks')
 
+#: The values of the attribute ``when-finished``; None leaves it out.
+_WHEN_FINISHED = ('reload', 'result', None)
+
 #: A URL of the web: with its scheme, or without one, if a path, query or fragment comes before any colon.
 _WEB_URL = re.compile(r'https?:|[^:/?#]*([/?#]|\Z)', re.IGNORECASE)
 
@@ -52,7 +55,7 @@ class Bar:
     #: the task's label and message, or ''
     label: str
     message: str
-    #: '42%', or the completed amount if the length is not known, or ''
+    #: '42%', or the completed amount if the length is not known, or ''; '' for a cancelled task
     amount: str
     #: the value of the native ``<progress>``, from 0 to 100; None if it is indeterminate
     value: str | None
@@ -83,7 +86,8 @@ class Rendering:
     def macros(self) -> Mapping[str, Any]:
         """The Chameleon macros ``assets``, ``bar``, ``form`` and ``tasks``, for ``metal:use-macro``.
 
-        ``bar`` needs a variable ``progress_id`` where it is used.
+        ``bar`` needs a variable ``progress_id`` where it is used, and takes another, ``when_finished``, as :meth:`bar`
+        does.
         """
         return {name: self._template(name).macros[name] for name in _MACROS}
 
@@ -91,16 +95,20 @@ class Rendering:
         """Return the elements that a page with bars needs in its head."""
         return Markup(self._template('assets')(request=self.request))
 
-    def bar(self, progress_id: str) -> Markup:
+    def bar(self, progress_id: str, when_finished: str | None = None) -> Markup:
         """Return the element that shows a task, with its current state.
 
-        If the store does not answer, the bar shows connection trouble, and recovers with the store.
+        It is valid wherever phrasing content is, in a form as well. If the store does not answer, the bar shows
+        connection trouble, and recovers with the store.
 
         :param progress_id: the task's id
-        :raises TypeError: if it is not a string
-        :raises ValueError: if it is not a valid id
+        :param when_finished: what the page does when the task finishes while the page shows it: ``'reload'`` loads the
+            page again, ``'result'`` follows the link of the result, None does nothing
+        :raises TypeError: if the id is not a string
+        :raises ValueError: if the id or ``when_finished`` is not valid
         """
-        return Markup(self._template('bar')(request=self.request, progress_id=progress_id))
+        template = self._template('bar')
+        return Markup(template(request=self.request, progress_id=progress_id, when_finished=when_finished))
 
     def preload(self, progress_ids: Iterable[str]) -> None:
         """Read the statuses of several tasks in one call of the store, for the bars of this request.
@@ -164,7 +172,7 @@ class Rendering:
     def task_list(self) -> TaskList:
         """What the macro ``tasks`` draws."""
         listed = task_list(self.request, self.visitor)
-        self._statuses |= listed.tasks
+        self._statuses |= listed.statuses
         return listed
 
     def static_path(self, name: str) -> str:
@@ -172,15 +180,18 @@ class Rendering:
         path: str = self.request.static_path(f'{PACKAGE}:static/{name}')
         return path
 
-    def describe(self, progress_id: str, status: Status | None = None) -> Bar:
+    def describe(self, progress_id: str, status: Status | None = None, when_finished: str | None = None) -> Bar:
         """Return what a bar shows of a task at this moment, without acknowledging its end.
 
         :param progress_id: the task's id
         :param status: its status, if that was read already
-        :raises TypeError: if it is not a string
-        :raises ValueError: if it is not a valid id
+        :param when_finished: see :meth:`bar`
+        :raises TypeError: if the id is not a string
+        :raises ValueError: if the id or ``when_finished`` is not valid
         """
         check_id(progress_id)
+        if when_finished not in _WHEN_FINISHED:
+            raise ValueError(f"when_finished is {when_finished!r}; it must be 'reload', 'result' or None")
         try:
             if status is None and progress_id not in self._statuses:
                 self._statuses |= self.visitor.visible_statuses([progress_id])
@@ -200,7 +211,9 @@ class Rendering:
         percent = percentage(status)
         state = 'trouble' if trouble else bar_state(status)
         current = to_float(status.get('current'))
-        if percent is not None:
+        if state == 'cancelled':
+            amount = ''  # how far the task came is of no use
+        elif percent is not None:
             amount = translate(PERCENT % {'percent': math.floor(percent)})
         else:
             amount = f'{current:.15g}' if current else ''

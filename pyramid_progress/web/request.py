@@ -1,21 +1,25 @@
 """The request extension ``request.progress``."""
 
-import logging
+import re
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from pyramid.httpexceptions import HTTPBadRequest
 
-from ..model.record import HEARTBEAT, has_ended
-from ..model.values import check_id
-from ..runtime import current_store
-from ..storage import StorageError
+from ..model.record import Start
+from ..runtime import get_runtime
+from ..statuses import acknowledge_end
+from ..work.errors import IdInUseError
+from ..work.origin import Origin
 from ..work.task import Task, open_task
 from ..work.threads import Work, WorkerThreads
+from ..work.transactions import active_transaction, start_after_commit
 from .body import posted_id
 from .rendering import Rendering
 
-log = logging.getLogger(__name__)
+#: An id that the widget generates.
+_WIDGET_ID = re.compile('[0-9a-f]{32}')
 
 #: The key of an application's worker threads in its registry.
 THREADS_KEY = 'pyramid_progress.threads'
@@ -31,7 +35,8 @@ class Progress(Rendering):
         """Start a task of this request's user, as :func:`pyramid_progress.start_task` does.
 
         The owner is ``str(request.authenticated_userid)``. A form that shows a bar while it is sent has the
-        ``progress_id`` of that bar in its body; if that id cannot be used, the task gets a new one.
+        ``progress_id`` of that bar in its body: 32 hexadecimal digits. If it is anything else, or the id of any task
+        that exists, the task gets a new id.
 
         :param label: the name of the task, for visitors
         :param length: the total amount of work, in the task's own unit; None if it is not known (yet)
@@ -55,51 +60,68 @@ class Progress(Rendering):
         length: float | None = None,
         tags: Any = None,
         cancellable: bool = True,
+        progress_id: str | None = None,
+        after_commit: bool = True,
     ) -> str:
         """Run ``func(task, *args)`` on a worker thread of the application, in a task as :meth:`start` starts it.
 
-        The task is pending until a thread is free, and ends when the function returns or raises. The function has no
-        request, which has ended by then; :func:`pyramid.threadlocal.get_current_registry` works. When the process ends,
-        tasks that have not ended fail: work that must outlive it belongs on a queue, such as Celery's.
+        If pyramid_tm manages a transaction of the request at this moment, the work starts after its commit, so that it
+        finds what the view wrote. If the transaction does not commit, the work never starts, and the task is removed:
+        after an exception, ``request.tm.doom()``, a commit veto, a commit that fails, and for every attempt of
+        pyramid_retry but the last. Rolling back to a savepoint has no effect on it. Without pyramid_tm, the work starts
+        at once.
+
+        The task is pending until its work starts, and ends when the function returns or raises. A returned dict of the
+        strings ``url`` and ``text``, or one of them, is its result. The function has no request, which has ended by
+        then: :func:`pyramid_progress.new_request` gives it one. When the process ends, tasks get ``progress.drain``
+        seconds to finish; those that have not ended then fail: work that must outlive the process belongs on a queue,
+        such as Celery's.
+
+        With ``progress.threads = 0``, for tests, the function is run in this thread, before this call returns or when
+        the request is finished after its transaction has committed; its exceptions propagate.
 
         :param func: the function to run
         :param args: its arguments after the task
+        :param label: the name of the task, for visitors
+        :param length: the total amount of work, in the task's own unit; None if it is not known (yet)
+        :param tags: any JSON value, usually a list of strings
+        :param cancellable: whether it can be asked to stop
+        :param progress_id: its id, as for :func:`pyramid_progress.start_task`; None for the one that :meth:`start`
+            chooses
+        :param after_commit: False to start the work at once in any case
         :return: the progress id
         :raises TypeError: if a value is not a JSON value, naming the argument
-        :raises ValueError: for NaN and infinities
+        :raises ValueError: for NaN and infinities, and for an invalid *progress_id* or one in use by another owner
         """
-        task = self._open('pending', label, length=length, tags=tags, cancellable=cancellable)
+        options = {'length': length, 'tags': tags, 'cancellable': cancellable}
+        task = self._open('pending', label, progress_id=progress_id, **options)
+        task.run.origin = Origin.of(self.request)
         threads: WorkerThreads = self.request.registry[THREADS_KEY]
-        threads.submit(task, func, *args)
+        start = partial(threads.submit, task, func, *args)
+        transaction = active_transaction(self.request) if after_commit else None
+        if transaction is None:
+            start()
+        else:
+            start_after_commit(self.request, transaction, task, start, is_here=not threads.size)
         return task.id
 
-    def _open(self, status: str, label: Any, **options: Any) -> Task:
+    def _open(self, status: str, label: Any, *, progress_id: str | None = None, **options: Any) -> Task:
         userid = self.request.authenticated_userid
         options['owner'] = None if userid is None else str(userid)
+        if progress_id is not None:
+            return open_task(status, label, progress_id=progress_id, **options)
         try:
-            progress_id = posted_id(self.request)
-            if progress_id and not self._used_id and not _is_running(progress_id):
-                task = open_task(status, label, progress_id=progress_id, **options)
-                self._used_id = progress_id
+            posted = posted_id(self.request)
+        except HTTPBadRequest:  # the body cannot be read
+            posted = None
+        if posted and not self._used_id and _WIDGET_ID.fullmatch(posted):
+            with suppress(IdInUseError):
+                task = open_task(status, label, progress_id=posted, mode=Start.NEW, **options)
+                self._used_id = posted
                 return task
-        except (HTTPBadRequest, ValueError):
-            pass  # the body cannot be read, or the id is invalid or another owner's
         return open_task(status, label, **options)
 
 
 def _acknowledge(progress_id: str, request: Any) -> None:
     """Acknowledge the end of a task, if it has finished."""
-    storage, _, settings = current_store()
-    try:
-        storage.acknowledge(progress_id, settings.linger)
-    except StorageError:
-        log.warning('The finished task %s stays on the running list until it expires', progress_id, exc_info=True)
-
-
-def _is_running(progress_id: str) -> bool:
-    """Return whether a task of this id has a heartbeat: a form that is sent twice starts two tasks."""
-    try:
-        record = current_store().storage.get_many([check_id(progress_id)]).get(progress_id)
-    except StorageError:
-        return False
-    return record is not None and HEARTBEAT in record and not has_ended(record)
+    acknowledge_end(get_runtime(request.registry).store(), progress_id)

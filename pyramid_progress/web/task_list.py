@@ -1,102 +1,154 @@
 """The tasks that a request may list, and what the macro ``tasks`` draws of them."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from pyramid.encode import urlencode
 
 from ..model.messages import BAR, TASKS
+from ..model.record import CHANGED, TERMINAL_STATUSES
 from ..model.status import Status
-from ..queries import running_tasks
-from ..runtime import get_runtime
-from ..storage import StorageError
+from ..queries import ANY, Found, find_tasks
+from ..storage import Entry, StorageError
 from .access import Visitor
 from .i18n import localizer_of
 
 #: How many tasks a page has: half of what one poll may ask for.
 PER_PAGE = 25
 
-#: The statuses to filter by, apart from an application's own words.
-STATUSES = ('pending', 'running', 'stalled', 'cancelling', 'finished')
+#: The statuses to filter by, apart from an application's own words, with their words.
+STATUSES = {
+    'pending': TASKS['pending'],
+    'running': BAR['running'],
+    'stalled': TASKS['stalled'],
+    'cancelling': BAR['cancelling'],
+    'finished': BAR['finished'],
+    'failed': BAR['failed'],
+    'cancelled': BAR['cancelled'],
+}
+
+#: The statuses of tasks that can be removed.
+REMOVABLE_STATUSES = TERMINAL_STATUSES | {'stalled'}
 
 
 @dataclass(frozen=True)
 class TaskPage:
     """A page of tasks, newest first."""
 
-    #: the tasks' statuses by id, without the owner except for an operator
+    #: the tasks' statuses by id, without the owner except for an operator; with ``duration``, in seconds, for a task
+    #: that has ended, and ``removable: True`` if the user may remove it
     tasks: dict[str, Status] = field(default_factory=dict)
-    #: the number of this page, from 1
-    page: int = 1
-    #: how many pages there are, at least 1
-    pages: int = 1
-    #: how many tasks there are on all pages
-    total: int = 0
+    #: the parameter ``before`` of the next page; None if this is the last one
+    next: str | None = None
 
 
-def find_tasks(request: Any, *, tag: str | None = None, status: str | None = None, page: int = 1) -> TaskPage:
-    """Return what a request may list of the tasks on the running list.
+@dataclass(frozen=True)
+class Filters:
+    """What a query string asks of a task list."""
 
-    These are the user's own tasks; with the ``progress.operator_permission`` all of them; under ``progress.access =
-    id`` none, because knowing an id is what permits to see a task.
+    #: only tasks with this tag
+    tag: str | None = None
+    #: only tasks with this status, as readers see it
+    status: str | None = None
+    #: only tasks that follow this entry
+    before: Entry | None = None
 
-    :param request: the current request
-    :param tag: only tasks with this tag
-    :param status: only tasks with this status, as readers see it
-    :param page: which page; the last one, if there are fewer
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> 'Filters':
+        """Return the ``tag``, ``status`` and ``before`` in a query string. An invalid ``before`` is ignored."""
+        start, _, progress_id = query.get('before', '').partition('.')
+        is_valid = start.isascii() and start.isdigit() and len(start) < 16 and progress_id
+        return cls(
+            tag=query.get('tag') or None,
+            status=query.get('status') or None,
+            before=Entry(int(start), progress_id) if is_valid else None,
+        )
+
+
+def list_visible(visitor: Visitor, filters: Filters) -> TaskPage:
+    """Return what a user may list: one's own tasks that ``progress.access`` lets one see, or, for an operator, all.
+
+    Under ``progress.access = id`` a user lists nothing, because knowing an id is what permits to see a task.
+
+    :param visitor: the user
+    :param filters: which of the tasks
     :raises pyramid_progress.storage.StorageError: if the store does not answer
     """
-    visitor = Visitor(request)
-    found: dict[str, Status] = {}
-    if visitor.is_operator or (visitor.userid is not None and visitor.access != 'id'):
-        found = running_tasks(
-            get_runtime(request.registry).store().storage,
-            tag=tag,
-            status=status,
-            is_visible=None if visitor.is_operator else visitor.owns,
-        )
-    pages = max(math.ceil(len(found) / PER_PAGE), 1)
-    page = min(page, pages)
-    tasks = dict(list(found.items())[(page - 1) * PER_PAGE : page * PER_PAGE])
-    if not visitor.is_operator:
-        for task in tasks.values():
-            del task['owner']
-    return TaskPage(tasks, page, pages, len(found))
+    if not visitor.is_operator and (visitor.userid is None or visitor.access == 'id'):
+        return TaskPage()
+    page = find_tasks(
+        visitor.store.storage,
+        owner=ANY if visitor.is_operator else visitor.userid,
+        status=filters.status,
+        tag=filters.tag,
+        limit=PER_PAGE,
+        before=filters.before,
+        is_visible=None if visitor.is_operator else lambda found: visitor.may_see(found.progress_id, found.status),
+    )
+    tasks = {found.progress_id: _to_status(visitor, found) for found in page.tasks}
+    return TaskPage(tasks, page.next and f'{page.next.start}.{page.next.progress_id}')
 
 
-def parse_filters(request: Any) -> dict[str, Any]:
-    """Return the arguments for :func:`find_tasks` in a query string: ``tag``, ``status`` and ``page``.
+def _to_status(visitor: Visitor, found: Found) -> Status:
+    """Return the status of a task in a list."""
+    status = visitor.describe(found.members, found.status)
+    if visitor.is_operator:
+        status['owner'] = found.status['owner']
+    if status['status'] in TERMINAL_STATUSES and CHANGED in found.members:
+        status['duration'] = max(found.members[CHANGED] - found.entry.start // 1000, 0)
+    if status['status'] in REMOVABLE_STATUSES and visitor.may_change(found.status):
+        status['removable'] = True
+    return status
 
-    An invalid page is the first.
-    """
-    query = request.GET
-    page = query.get('page', '')
-    return {
-        'tag': query.get('tag') or None,
-        'status': query.get('status') or None,
-        'page': max(int(page), 1) if page.isascii() and page.isdigit() and len(page) < 10 else 1,
-    }
+
+@dataclass(frozen=True)
+class ListedTask:
+    """What stands beside a bar in a list, as text."""
+
+    #: the user whose task it is, or ''; shown to operators only
+    owner: str
+    #: its tags, each with the URL of the tasks with this tag
+    tags: list[tuple[str, str]]
+    #: its start, in UTC: as the ``datetime`` attribute of a ``<time>`` element, and readable
+    started: str
+    started_text: str
+    #: how long it ran, '' if it has not ended
+    duration: str
+    #: whether this user may remove it from the list
+    is_removable: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A status to filter by."""
+
+    word: str
+    #: the URL of the tasks with this status
+    href: str
+    #: whether the list has this filter
+    is_chosen: bool
 
 
 @dataclass(frozen=True)
 class TaskList:
     """What the macro ``tasks`` draws."""
 
-    #: the statuses on this page by id
-    tasks: dict[str, Status]
-    #: whether the store did not answer
-    is_down: bool
-    #: the filters, '' for none
+    #: the statuses on this page by id, for the bars
+    statuses: dict[str, Status]
+    #: what stands beside the bars, by id
+    tasks: dict[str, ListedTask]
+    #: why there are no tasks on this page, or ''
+    note: str
+    #: all tasks, and the statuses to choose from
+    choices: list[Choice]
+    #: the tag to filter by, or ''
     tag: str
-    status: str
-    #: values and words of the statuses to choose from
-    choices: list[tuple[str, str]]
     #: the URL of this list as JSON, for the script; None if this is not the first page, which does not change
     src: str | None
-    #: URLs of the pages before and after this one, or None
-    newer: str | None
+    #: URLs of the first page and of the page after this one, or None
+    newest: str | None
     older: str | None
     #: names and values of the other parameters in the page's query string
     other: list[tuple[str, str]]
@@ -105,33 +157,59 @@ class TaskList:
 
 
 def task_list(request: Any, visitor: Visitor) -> TaskList:
-    """Return what the macro ``tasks`` draws, for the ``tag``, ``status`` and ``page`` in the page's query string."""
-    arguments = parse_filters(request)
-    try:
-        found = find_tasks(request, **arguments)
-        tasks, is_down = visitor.visible_statuses(list(found.tasks)), False
-    except StorageError:
-        found, tasks, is_down = TaskPage(), {}, True
+    """Return what the macro ``tasks`` draws, for the ``tag``, ``status`` and ``before`` in the page's query string."""
+    filters = Filters.parse(request.GET)
     translate = localizer_of(request).translate
-    chosen = arguments['status'] or ''
-    choices = [(status, translate(BAR['waiting' if status == 'pending' else status])) for status in STATUSES]
+    words = {name: translate(word) for name, word in TASKS.items()}
+    try:
+        page = list_visible(visitor, filters)
+        note = '' if page.tasks else words['none-here' if page.next or filters.before else 'none']
+    except StorageError:
+        page, note = TaskPage(), words['trouble']
 
-    def url(page: int) -> str | None:
-        if not 1 <= page <= found.pages:
-            return None
-        kept = [(name, value) for name, value in request.GET.items() if name != 'page']
-        return f'?{urlencode([*kept, ("page", page)])}'
+    def url(**changes: str) -> str:
+        """Return the URL of this page with other parameters; '' removes one."""
+        parameters = [item for item in request.GET.items() if item[0] not in ('before', *changes)]
+        # Without parameters, the URL must still replace the query string.
+        query: str = urlencode([*parameters, *((name, value) for name, value in changes.items() if value)])
+        return f'?{query}'
 
-    filters = {name: value for name, value in arguments.items() if name != 'page' and value}
+    statuses = {'': words['all']} | {status: translate(word) for status, word in STATUSES.items()}
+    chosen = filters.status or ''
+    if chosen not in statuses:
+        statuses[chosen] = chosen
+    wanted = {name: value for name, value in (('tag', filters.tag), ('status', filters.status)) if value}
     return TaskList(
-        tasks=tasks,
-        is_down=is_down,
-        tag=arguments['tag'] or '',
-        status=chosen,
-        choices=choices if chosen in ('', *STATUSES) else [*choices, (chosen, chosen)],
-        src=request.route_path('progress_tasks', _query=filters) if found.page == 1 else None,
-        newer=url(found.page - 1),
-        older=url(found.page + 1),
-        other=[item for item in request.GET.items() if item[0] not in ('tag', 'status', 'page')],
-        words={name: translate(word) for name, word in TASKS.items()},
+        statuses=page.tasks,
+        tasks={progress_id: _describe(status, url) for progress_id, status in page.tasks.items()},
+        note=note,
+        choices=[Choice(word, url(status=status), status == chosen) for status, word in statuses.items()],
+        tag=filters.tag or '',
+        src=request.route_path('progress_tasks', _query=wanted) if filters.before is None else None,
+        newest=url() if filters.before else None,
+        older=url(before=page.next) if page.next else None,
+        other=[item for item in request.GET.items() if item[0] not in ('tag', 'before')],
+        words=words,
     )
+
+
+def _describe(status: Status, url: Callable[..., str]) -> ListedTask:
+    tags = status.get('tags')
+    tags = tags if isinstance(tags, (list, dict)) else [tags]
+    started = datetime.fromisoformat(status['started']).astimezone(timezone.utc)
+    owner = status.get('owner')
+    return ListedTask(
+        owner='' if owner is None else str(owner),
+        tags=[(tag, url(tag=tag)) for tag in tags if tag and isinstance(tag, str)],
+        started=started.isoformat(timespec='milliseconds'),
+        started_text=f'{started:%Y-%m-%d %H:%M} UTC',
+        duration=_duration(status['duration']) if 'duration' in status else '',
+        is_removable='removable' in status,
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as H:MM:SS, or M:SS below an hour."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f'{hours}:{minute:02}:{second:02}' if hours else f'{minute}:{second:02}'

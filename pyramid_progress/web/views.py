@@ -17,16 +17,16 @@ from pyramid.httpexceptions import (
 )
 
 from ..model.messages import TASKS_TITLE
-from ..model.record import CANCEL
+from ..model.status import UNKNOWN, Status
 from ..model.values import check_id
-from ..runtime import get_runtime
+from ..statuses import request_cancel
 from ..storage import StorageError
 from ..work.errors import is_cancel
 from . import csrf
 from .access import Visitor
 from .body import posted_id
 from .i18n import language_of, localizer_of
-from .task_list import find_tasks, parse_filters
+from .task_list import REMOVABLE_STATUSES, Filters, list_visible
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ def _check_id(progress_id: str) -> str:
 
 
 def tasks(request: Any) -> dict[str, Any]:
-    """Return the tasks that a request may list, by the ``tag``, ``status`` and ``page`` of its query string."""
-    return asdict(find_tasks(request, **parse_filters(request)))
+    """Return the tasks that a request may list, by the ``tag``, ``status`` and ``before`` of its query string."""
+    return asdict(list_visible(Visitor(request), Filters.parse(request.GET)))
 
 
 def tasks_page(request: Any) -> dict[str, Any]:
@@ -92,21 +92,46 @@ def cancel(request: Any) -> Any:
     :raises pyramid.httpexceptions.HTTPNotFound: if there is no such task, or none that the request may see
     :raises pyramid.httpexceptions.HTTPConflict: if the task is not cancellable, or has ended
     """
+    visitor, progress_id, members, status = _posted_task(request)
+    if status['status'] != 'cancelling':
+        storage, expire, _ = visitor.store
+        if not visitor.can_cancel(members, status) or not request_cancel(storage, progress_id, expire):
+            raise HTTPConflict('This task cannot be cancelled.')
+    return _answer(request, visitor.visible_statuses([progress_id])[progress_id])
+
+
+def remove(request: Any) -> Any:
+    """Remove the task of a POST's ``progress_id``, which has ended or stalled, from the store and all lists.
+
+    The answer is ``{'status': 'unknown'}`` for a JSON client, and a redirect to the page of the form for a browser.
+
+    :param request: a request that passes :func:`pyramid_progress.web.csrf.check`
+    :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, or an invalid one
+    :raises pyramid.httpexceptions.HTTPNotFound: if there is no such task, or none that the request may see
+    :raises pyramid.httpexceptions.HTTPConflict: if the task has not ended, or is another user's
+    """
+    visitor, progress_id, _, status = _posted_task(request)
+    if status['status'] not in REMOVABLE_STATUSES or not visitor.may_change(status):
+        raise HTTPConflict('This task cannot be removed.')
+    visitor.store.storage.delete(progress_id)
+    return _answer(request, dict(UNKNOWN))
+
+
+def _posted_task(request: Any) -> tuple[Visitor, str, dict[str, Any], Status]:
+    """Return the user, the posted id, and the members and the status of its task, after the check of the request."""
     progress_id = posted_id(request)
     csrf.check(request)
     if progress_id is None:
         raise HTTPBadRequest('Missing argument')
-    _check_id(progress_id)
     visitor = Visitor(request)
-    status = visitor.visible_statuses([progress_id])[progress_id]
-    if status['status'] == 'unknown':
+    found = visitor.find(_check_id(progress_id))
+    if found is None:
         raise HTTPNotFound('There is no such task.')
-    if status['status'] != 'cancelling':
-        if 'cancellable' not in status:
-            raise HTTPConflict('This task cannot be cancelled.')
-        storage, expire, _ = get_runtime(request.registry).store()
-        storage.update_active({progress_id: {CANCEL: 'true'}}, expire)
-        status = visitor.visible_statuses([progress_id])[progress_id]
+    return visitor, progress_id, *found
+
+
+def _answer(request: Any, status: Status) -> Any:
+    """Return a status for a JSON client, and a redirect to the page of the form for a browser."""
     accepted = request.accept.acceptable_offers(['text/html', 'application/json'])
     if accepted and accepted[0][0] == 'text/html':
         return HTTPSeeOther(_page_of(request))
