@@ -40,16 +40,20 @@ test = [
     'gunicorn',
     'hypothesis',
     'lingua',
+    'numpy',
     'pip >= 22.3',  # its option --python
     'playwright',
     'pyramid_jinja2',
     'pyramid_mako',
+    'pyramid_retry',
+    'pyramid_tm',
     'pytest',
     'pytest-timeout',
     'pytest-xdist',
     'python-memcached',
     'SQLAlchemy >= 2',
     'WebTest',
+    'zope.sqlalchemy',
 ]
 dev = [*test, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'ruff']
 # The packages that `make bench` compares with, in the versions of the published figures.

@@ -38,6 +38,6 @@ def page(browser):
     """A page of a new visitor, without cookies and storage."""
     context = browser.new_context(viewport={'width': 900, 'height': 700})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     yield page
     context.close()

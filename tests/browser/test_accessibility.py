@@ -89,15 +89,19 @@ def violations(page, *exceptions, **media):
     return found
 
 
-def test_axe_finds_nothing_in_any_state(states):
-    for media in (
+@pytest.mark.parametrize(
+    'media',
+    [
         {'color_scheme': 'light'},
         {'color_scheme': 'dark'},
-        {'color_scheme': 'light', 'forced_colors': 'active'},
-        {'color_scheme': 'dark', 'forced_colors': 'active'},
-        {'reduced_motion': 'reduce'},
-    ):
-        assert violations(states, **media) == {}, media
+        pytest.param({'color_scheme': 'light', 'forced_colors': 'active'}, marks=pytest.mark.slow),
+        pytest.param({'color_scheme': 'dark', 'forced_colors': 'active'}, marks=pytest.mark.slow),
+        pytest.param({'reduced_motion': 'reduce'}, marks=pytest.mark.slow),
+    ],
+    ids=lambda media: '-'.join(media.values()),
+)
+def test_axe_finds_nothing_in_any_state(states, media):
+    assert violations(states, **media) == {}
 
 
 def test_a_reader_hears_what_each_bar_is_and_how_far(states):

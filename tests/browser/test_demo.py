@@ -1,74 +1,56 @@
 """The demo as `pserve development.ini` runs it, in a real browser: from the click to the result."""
 
 import re
-import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from support.servers import Server
 
 DEVELOPMENT_INI = Path(__file__).parents[2] / 'development.ini'
 MAX_UPLOAD = 1_000_000
+
+#: The jobs are real work, which takes long on a busy machine.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope='module', autouse=True)
 def _patience():
     """The jobs are real work, which takes long on a busy machine."""
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=60_000)
     yield
     expect.set_options(timeout=5_000)
 
 
-class Server:
+class Demo(Server):
     """`pserve` with a copy of development.ini, and so with data of its own beside that copy."""
 
     def __init__(self, folder, port):
         self.url = f'http://127.0.0.1:{port}'
         self._folder = folder
-        self._log = folder / 'log'
-        self._ini = folder / 'development.ini'
+        ini = folder / 'development.ini'
         text = DEVELOPMENT_INI.read_text()
         for setting, value in {'listen': f'127.0.0.1:{port}', 'demo.max_upload': MAX_UPLOAD}.items():
             text, found = re.subn(rf'(?m)^{re.escape(setting)} = .*$', f'{setting} = {value}', text)
             assert found == 1, setting
-        self._ini.write_text(text)
-
-    def start(self):
-        with self._log.open('a') as log:
-            self._process = subprocess.Popen(
-                [sys.executable, '-m', 'pyramid.scripts.pserve', str(self._ini)], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f'{self.url}/', timeout=5).close()  # noqa: S310
-                return
-            except OSError:
-                assert self._process.poll() is None, self.log
-                assert time.monotonic() < deadline, self.log
-                time.sleep(0.05)
+        ini.write_text(text)
+        super().__init__([sys.executable, '-m', 'pyramid.scripts.pserve', str(ini)], port, folder / 'log')
 
     def stop(self):
-        self._process.terminate()
-        self._process.wait(10)
+        """Let it end as an operator does."""
+        self.process.terminate()
+        self.process.wait(10)
 
     def files(self, name):
         """What the demo keeps whose name begins so."""
         return list(self._folder.joinpath('var/demo/files').glob(f'{name}*'))
 
-    @property
-    def log(self):
-        return self._log.read_text()
-
 
 @contextmanager
 def serving(folder, port):
-    server = Server(folder, port)
-    server.start()
+    server = Demo(folder, port)
     try:
         yield server
     finally:

@@ -200,6 +200,7 @@ def follow_to_the_end(page):
         assert values == sorted(values), 'it never goes back'
 
 
+@pytest.mark.slow
 def test_a_slow_and_lossy_server(url, visit):
     with standing_before(url, None) as proxy:
         follow_to_the_end(visit(proxy.url))

@@ -1,11 +1,20 @@
-"""The page of tasks in a real browser: it lives, and its buttons cancel."""
+"""The page of tasks in a real browser: it follows the tasks, and its buttons cancel and remove them."""
 
 import threading
+import time
+from datetime import datetime, timedelta
 
 import pytest
 from pyramid.config import Configurator
 
-from pyramid_progress import TaskCancelled, start_task
+from pyramid_progress import (
+    TaskCancelled,
+    forget_task,
+    get_running_tasks,
+    init_progress_status,
+    set_progress_status,
+    start_task,
+)
 
 from .wsgi import Mary, serving, strictly
 
@@ -57,9 +66,120 @@ def test_new_tasks_come_in_on_top(url, page, errors, before):
     page.goto(url + '/progress_tasks')
     with start_task('New one', owner='mary'):
         page.get_by_text('New one', exact=True).wait_for()
-        assert page.locator('.pp-label').all_inner_texts()[0] == 'New one'
+        assert labels(page)[0] == 'New one'
         assert page.get_by_role('button', name='Cancel').is_visible()
     page.locator('li', has_text='New one').get_by_text('Finished', exact=True).wait_for()
+
+
+def labels(page):
+    return page.locator('.pp-tasks .pp-label').all_inner_texts()
+
+
+def start(*names):
+    """Start tasks, each later than the one before."""
+    for name in names:
+        init_progress_status(name, 'mary', name)
+        time.sleep(0.002)
+
+
+def test_a_task_that_fails_takes_the_place_of_its_start_in_the_list_of_failed_ones(url, page, errors):
+    start('first', 'second', 'third')
+    set_progress_status('first', 'failed')
+    set_progress_status('third', 'failed')
+    page.goto(url + '/progress_tasks')
+    page.get_by_role('link', name='Failed', exact=True).click()
+    page.wait_for_url(url + '/progress_tasks?status=failed')
+    page.get_by_text('third', exact=True).wait_for()
+    assert labels(page) == ['third', 'first']
+    set_progress_status('second', 'failed', message='The disk is full')
+    page.get_by_text('The disk is full', exact=True).wait_for()
+    assert labels(page) == ['third', 'second', 'first']
+
+
+def test_an_ended_task_stays_in_the_list_of_running_ones(url, page, errors):
+    start('Import')
+    page.goto(url + '/progress_tasks?status=running')
+    set_progress_status('Import', 'finished', message='Done')
+    page.get_by_text('Done', exact=True).wait_for()
+    start('Export')
+    page.get_by_text('Export', exact=True).wait_for()
+    assert labels(page) == ['Export', 'Import']
+
+
+def test_an_ended_task_gets_its_duration_and_its_button(url, page, errors):
+    start('Import')
+    page.goto(url + '/progress_tasks')
+    assert page.get_by_role('button', name='Remove').count() == 0
+    set_progress_status('Import', 'failed')
+    page.get_by_role('button', name='Remove').wait_for()
+    assert page.locator('.pp-about dd').last.inner_text().startswith('0:0')
+
+
+def test_remove_removes_without_a_new_page_and_keeps_the_focus_in_the_list(url, page, errors):
+    start('first', 'second')
+    for name in ('first', 'second'):
+        set_progress_status(name, 'failed')
+    page.goto(url + '/progress_tasks')
+    page.evaluate('window.isSamePage = true')
+    remove = page.get_by_role('button', name='Remove')
+    remove.first.click()
+    page.get_by_text('second', exact=True).wait_for(state='detached')
+    assert labels(page) == ['first']
+    page.locator('li:focus-within .pp-label', has_text='first').wait_for()
+    forget_task('first')  # in another tab
+    remove.click()
+    page.get_by_text('There are no tasks.', exact=True).wait_for()
+    assert labels(page) == []
+    assert page.evaluate('window.isSamePage')
+
+
+def test_a_new_run_of_an_id_replaces_the_old_one(url, page, errors):
+    start('again', 'other')
+    set_progress_status('again', 'failed')
+    page.goto(url + '/progress_tasks')
+    assert labels(page) == ['other', 'again']
+    init_progress_status('again', 'mary', 'once more')
+    page.get_by_text('once more', exact=True).wait_for()
+    assert labels(page) == ['once more', 'other']
+
+
+def test_the_link_to_older_tasks_continues_after_the_last_one_that_is_shown(url, page, errors):
+    names = [f'Task {number:02}' for number in range(30)]
+    start(*names)
+    page.goto(url + '/progress_tasks')
+    assert len(labels(page)) == 25
+    start('New one')
+    page.get_by_text('New one', exact=True).wait_for()
+    first = labels(page)
+    assert len(first) == 25
+    page.get_by_role('link', name='Older tasks').click()
+    page.get_by_role('link', name='Newest tasks').wait_for()
+    assert first + labels(page) == ['New one', *reversed(names)]
+
+
+def test_times_are_those_of_the_visitor(url, browser):
+    start('Import')
+    context = browser.new_context(timezone_id='Asia/Tokyo')
+    page = context.new_page()
+    page.goto(url + '/progress_tasks?_LOCALE_=de')
+    started = page.locator('.pp-tasks time[title$=UTC]')
+    started.wait_for()
+    in_tokyo = datetime.fromisoformat(started.get_attribute('datetime')) + timedelta(hours=9)
+    assert started.inner_text() == f'{in_tokyo:%d.%m.%Y, %H:%M}'
+    context.close()
+
+
+def test_without_script_the_remove_button_is_a_form(url, browser):
+    start('Import')
+    set_progress_status('Import', 'finished')
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url + '/progress_tasks?tag=')
+    page.get_by_role('button', name='Remove').click()
+    page.get_by_text('There are no tasks.').wait_for()
+    assert page.url == url + '/progress_tasks?tag='
+    assert get_running_tasks() == set()
+    context.close()
 
 
 def test_without_script_the_button_is_a_form(url, browser):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from urllib.parse import parse_qs
 
 import pytest
 from bs4 import BeautifulSoup
@@ -102,6 +103,8 @@ STATES = {
     'p': ({'status': 'failed', 'current': 1, 'length': 2}, 'failed', 'Failed', '50%', 50),
     'q': ({'status': 'failed'}, 'failed', 'Failed', '', 0),
     'r': ({'status': 'cancelled'}, 'cancelled', 'Cancelled', '', 0),
+    's': ({'status': 'cancelled', 'current': 1, 'length': 2}, 'cancelled', 'Cancelled', '', 50),
+    't': ({'status': 'cancelled', 'current': 7}, 'cancelled', 'Cancelled', '', 0),
 }
 
 
@@ -300,10 +303,51 @@ def test_from_start_to_end(show, server, page):
     expect(page, 'a', state='Finished')
 
 
-@pytest.mark.parametrize('end', ['failed', 'cancelled'])
-def test_other_ends_have_their_events(show, server, page, end):
+@pytest.mark.parametrize(('motion', 'durations'), [('no-preference', {300}), ('reduce', set())])
+def test_a_changed_value_glides(show, server, page, motion, durations):
+    page.emulate_media(reduced_motion=motion)
+    show(bar('a'), a=RUNNING)
+    expect(page, 'a', amount='42%')
+    started = []
+    client = page.context.new_cdp_session(page)
+    client.on('Animation.animationStarted', lambda event: started.append(event['animation']))
+    client.send('Animation.enable')
+    server.statuses['a'] = RUNNING | {'current': 80}
+    expect(page, 'a', amount='80%')
+    page.wait_for_timeout(500)
+    assert {animation['source']['duration'] for animation in started} == durations
+
+
+#: What is seen of the word and the message of a bar.
+LOOK = """(bar) => {
+    const style = (part, pseudo) => getComputedStyle(bar.querySelector(part), pseudo);
+    const [word, message, icon] = [style('.pp-state'), style('.pp-message'), style('.pp-state', '::before')];
+    const isPlain = (colour) => colour === getComputedStyle(bar).color;
+    return [isPlain(word.color), word.fontWeight, isPlain(message.color), icon.content !== 'none' && icon.clipPath];
+}"""
+
+
+def test_an_end_has_a_colour_a_weight_and_an_icon(show, page):
+    ends = ('finished', 'failed', 'cancelled', 'stalled')
+    show(*map(bar, (*ends, 'running')), **{name: RUNNING | {'status': name} for name in (*ends, 'running')})
+    expect(page, 'running', state='Running')
+    looks = {name: page.locator(f'[progress-id={name}]').evaluate(LOOK) for name in (*ends, 'running')}
+    assert looks.pop('running') == [True, '400', False, False]
+    assert {name: look[:3] for name, look in looks.items()} == {
+        'finished': [False, '600', False],
+        'failed': [False, '600', True],
+        'cancelled': [False, '600', False],
+        'stalled': [False, '600', False],
+    }
+    icons = {look[3] for look in looks.values()}
+    assert len(icons) == len(ends)
+    assert not icons & {False, 'none'}
+
+
+@pytest.mark.parametrize(('end', 'amount'), [('failed', '42%'), ('cancelled', '')])
+def test_other_ends_have_their_events(show, server, page, end, amount):
     show(bar('a'), a=RUNNING | {'status': end, 'message': 'Line 7 is empty'})
-    expect(page, 'a', state=end.capitalize(), message='Line 7 is empty', amount='42%')
+    expect(page, 'a', state=end.capitalize(), message='Line 7 is empty', amount=amount)
     assert page.evaluate('fired') == [['update', 'a', end], [end, 'a', end]]
     expect_quiet(page, server)
 
@@ -376,20 +420,57 @@ def test_answers_that_are_no_status(show, server, page, answer, word, goes_on):
 
 CANCEL = (
     '<pyramid-progress progress-id="a" poll-min="0.2" poll-max="0.2"><progress max="100"></progress>'
-    '<span class="pp-state"></span><form class="pp-cancel" method="post" action="/progress_cancel">'
-    '<button>Cancel</button></form></pyramid-progress>'
+    '<span class="pp-state"></span><button type="button" class="pp-cancel" data-action="/progress_cancel"'
+    ' data-csrf-name="key" data-csrf-token="secret">Cancel</button></pyramid-progress>'
 )
 CAN_BE = RUNNING | {'cancellable': True}
 
 
 def test_the_button_asks_the_task_to_stop(show, server, page):
     server.cancel = Answer(RUNNING | {'status': 'cancelling'})
-    show(CANCEL, a=CAN_BE)
+    # No poll follows soon, so that only the answer to the button is shown.
+    show(CANCEL.replace('poll-min="0.2" poll-max="0.2"', 'poll-min="30" poll-max="30"'), a=CAN_BE)
     expect(page, 'a', state='Running')
-    server.answer = Answer({}, code=503)  # only the answer to the button is shown
-    page.get_by_role('button', name='Cancel').click()
+    with page.expect_request('**/progress_cancel') as request:
+        page.get_by_role('button', name='Cancel').click()
+    assert parse_qs(request.value.post_data) == {'progress_id': ['a'], 'key': ['secret']}
     expect(page, 'a', state='Cancelling')
     assert not page.get_by_role('button', name='Cancel').is_visible()
+
+
+#: The element that has the focus.
+FOCUSED = 'document.activeElement.localName'
+
+
+def test_the_focus_stays_in_the_bar_when_its_button_is_hidden(show, server, page):
+    server.cancel = Answer(RUNNING | {'status': 'cancelling'})
+    show(CANCEL, a=CAN_BE)
+    expect(page, 'a', state='Running')
+    page.get_by_role('button', name='Cancel').focus()
+    server.statuses['a'] = RUNNING | {'status': 'cancelling'}
+    page.keyboard.press('Enter')
+    expect(page, 'a', state='Cancelling')
+    assert page.evaluate(FOCUSED) == 'progress'
+
+
+def test_a_button_without_the_focus_leaves_it_where_it_is(show, server, page):
+    show('<input>', CANCEL, a=CAN_BE)
+    expect(page, 'a', state='Running')
+    page.locator('input').focus()
+    server.statuses['a'] = FINISHED
+    expect(page, 'a', state='Finished')
+    assert page.evaluate(FOCUSED) == 'input'
+
+
+def test_the_button_cancels_the_task_that_the_bar_shows(show, server, page):
+    server.cancel = Answer(RUNNING | {'status': 'cancelling'})
+    show(CANCEL, a=CAN_BE, b=CAN_BE)
+    expect(page, 'a', state='Running')
+    page.evaluate("document.querySelector('pyramid-progress').progressId = 'b'")
+    expect(page, 'b', state='Running')
+    with page.expect_request('**/progress_cancel') as request:
+        page.get_by_role('button', name='Cancel').click()
+    assert parse_qs(request.value.post_data)['progress_id'] == ['b']
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 from pyramid.config import Configurator
+from support.shop import EXPLICIT, Shop
 from webtest import TestApp
 
 MEMORY = {
@@ -21,6 +22,17 @@ def make_app():
         return TestApp(config.make_wsgi_app())
 
     return make
+
+
+@pytest.fixture(params=[{}, EXPLICIT], ids=['the default manager', 'an explicit manager'])
+def make_shop(request, make_app, tmp_path):
+    """Return a function that makes a shop with more settings."""
+    return lambda **settings: Shop(make_app, tmp_path, request.param | settings)
+
+
+@pytest.fixture
+def shop(make_shop):
+    return make_shop()
 
 
 class HeaderPolicy:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from support.servers import RedisServer, free_port
 from support.terminal import CTRL_C, Terminal
 
 from pyramid_progress import (
+    TaskCancelled,
     configure,
     get_progress_status,
     get_running_tasks,
     init_progress_status,
     set_progress_status,
+    start_task,
 )
-from pyramid_progress.model.record import HEARTBEAT
+from pyramid_progress.model.record import HEARTBEAT, RUN, new_run
+from pyramid_progress.queries import MAX_RECORDS
 from pyramid_progress.runtime import current_store
 from pyramid_progress.scripts.listing import listing
 from pyramid_progress.scripts.pprogress import main
@@ -112,7 +116,9 @@ def start(progress_id, *, seconds_ago=0, **values):
     init_progress_status(progress_id, **{'owner': None, 'label': 'Task', 'tags': None} | fixed)
     started = datetime.now(timezone.utc) - timedelta(seconds=seconds_ago)
     storage, expire, _ = current_store()
-    storage.update_active({progress_id: {'started': f'"{started.isoformat()}"'}}, expire)
+    record = storage.get_many([progress_id])[progress_id]
+    times = {'started': f'"{started.isoformat()}"', RUN: new_run(started.timestamp())}
+    assert storage.start(progress_id, record | times, expire)
     if values:
         set_progress_status(progress_id, **values)
 
@@ -126,7 +132,7 @@ def test_it_lists_the_tasks_of_another_process(kind, make_ini, pprogress, reques
     assert (done.returncode, done.stderr) == (0, '')
     assert [row[:5] + row[6:] for row in cells(done.stdout)] == [
         ['ID', 'LABEL', 'OWNER', 'STATUS', 'PROGRESS', 'MESSAGE'],
-        ['customer', 'Importing customers', 'mary', 'running', '45% 450/1,000', 'Row 450'],
+        ['customers', 'Importing customers', 'mary', 'running', '45% 450/1,000', 'Row 450'],
     ]
 
 
@@ -146,8 +152,13 @@ def test_the_columns(ini, pprogress):
     output = pprogress(ini).stdout
     assert not re.search('[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]', output)
     rows = cells(output)[1:]
-    # The newest first; the ids cut to the length at which they differ; no owner.
-    assert [row[0] for row in rows] == [*(letter * 9 for letter in 'bcde'), 'import-cu', 'import-co', 'f']
+    # The newest first; no owner.
+    assert [row[0] for row in rows] == [
+        *(letter * 32 for letter in 'bcde'),
+        'import-customers',
+        'import-countries',
+        'f',
+    ]
     assert [row[1:4] + row[5:] for row in rows] == [
         ['Bytes', 'running', '49% 1,234,567.5/2,500,000', 'x'],
         ['Counting', 'running', '12,345', 'x'],
@@ -267,6 +278,96 @@ def test_json_output(ini, pprogress):
     assert json.loads(pprogress(ini, '--json', '--tag', 'daily').stdout) == statuses[1:]
 
 
+def listed(done):
+    """Return the ids in the JSON output of a command that has succeeded."""
+    assert (done.returncode, done.stderr) == (0, '')
+    return [task['id'] for task in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def some(ini):
+    """Start tasks of two owners, and end most of them."""
+    start('failed', seconds_ago=6, owner='mary', tags=['nightly'], status='failed', message='The disk is full')
+    start('cancelled', seconds_ago=5, owner='john', status='cancelled')
+    start('finished', seconds_ago=4, owner='mary', tags='nightly', status='finished')
+    start('acknowledged', seconds_ago=3, owner='mary', status='finished')
+    get_progress_status('acknowledged')
+    start('stalled', seconds_ago=2, owner='mary', tags=['nightly'])
+    storage, expire, _ = current_store()
+    storage.update_active({'stalled': {HEARTBEAT: repr(storage.now() - 100)}}, expire)
+    start('running', seconds_ago=1, owner='john', tags=['nightly'])
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ([], ['running', 'stalled', 'finished']),
+        (['--all'], ['running', 'stalled', 'acknowledged', 'finished', 'cancelled', 'failed']),
+        (['--status', 'failed'], ['failed']),
+        (['--status', 'finished'], ['acknowledged', 'finished']),
+        (['--status', 'stalled'], ['stalled']),
+        (['--status', 'running'], ['running']),
+        (['--status', 'paused'], []),
+        (['--owner', 'mary'], ['stalled', 'finished']),
+        (['--owner', 'john', '--all'], ['running', 'cancelled']),
+        (['--owner', 'mary', '--tag', 'nightly', '--all'], ['stalled', 'finished', 'failed']),
+        (['--tag', 'nightly'], ['running', 'stalled', 'finished']),
+        (['--tag', 'nightly', '--status', 'failed', '--owner', 'mary'], ['failed']),
+    ],
+)
+def test_options_choose_the_tasks(options, expected, ini, some, pprogress):
+    assert listed(pprogress(ini, '--json', *options)) == expected
+
+
+def test_what_failed_and_why_is_one_line(ini, some, pprogress):
+    (row,) = cells(pprogress(ini, '--status', 'failed').stdout)[1:]
+    assert (row[0], row[2], row[3], row[-1]) == ('failed', 'mary', 'failed', 'The disk is full')
+
+
+def test_all_lists_more_tasks_than_one_query_reads(ini, pprogress):
+    ids = [f'{number}' for number in range(MAX_RECORDS + 30)]
+    for progress_id in ids:
+        init_progress_status(progress_id, None, 'Task', ['first' if progress_id == '0' else 'other'])
+    assert sorted(listed(pprogress(ini, '--json', '--all'))) == sorted(ids)
+    assert listed(pprogress(ini, '--json', '--all', '--tag', 'first')) == ['0']
+
+
+def test_cancel_asks_a_task_of_another_process_to_stop(ini, pprogress):
+    with pytest.raises(TaskCancelled), start_task('Import', progress_id='import') as task:
+        done = pprogress(ini, '--cancel', 'import')
+        assert (done.returncode, done.stdout, done.stderr) == (0, 'Task import was asked to stop.\n', '')
+        for _ in task.track(range(1000)):
+            time.sleep(0.01)
+    assert get_progress_status('import')['status'] == 'cancelled'
+    done = pprogress(ini, '--cancel', 'import')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr == "pprogress: task 'import' cannot be asked to stop\n"
+
+
+def test_forget_removes_a_task(ini, pprogress):
+    start('import', status='failed')
+    done = pprogress(ini, '--forget', 'import')
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'Task import was removed.\n', '')
+    assert get_progress_status('import') == {'status': 'unknown'}
+    assert listed(pprogress(ini, '--json', '--all')) == []
+    done = pprogress(ini, '--forget', 'import')
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', "pprogress: task 'import' does not exist\n")
+
+
+@pytest.mark.parametrize('option', ['--cancel', '--forget'])
+def test_an_invalid_id_gives_the_reason(option, ini, pprogress):
+    done = pprogress(ini, option, 'a\tb')
+    assert (done.returncode, done.stdout) == (2, '')
+    assert re.fullmatch(r'pprogress: progress_id .*\n', done.stderr)
+
+
+def test_the_help_names_every_option(pprogress):
+    done = pprogress('--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    for option in ('--watch', '--json', '--all', '--status', '--owner', '--tag', '--cancel ID', '--forget ID'):
+        assert option in done.stdout
+
+
 def test_characters_that_the_terminal_lacks_are_replaced(ini, pprogress, environment):
     start('a', label='Zoë', message='報')
     done = pprogress(ini, env=environment | {'PYTHONIOENCODING': 'ascii'})
@@ -374,6 +475,23 @@ def test_watch_goes_on_if_the_store_comes_back(make_ini, watch, redis):
     terminal.shows('There are no tasks.')
     terminal.press(CTRL_C)
     assert terminal.end() == 130
+
+
+def test_watch_shows_ended_tasks_too(ini, some, watch):
+    terminal = watch(ini, '--all', size=(24, 200))
+    for text in ('cancelled', 'The disk is full'):
+        terminal.shows(text)
+    start('new', label='The newest one', status='failed')
+    terminal.shows('The newest one')
+    terminal.press(CTRL_C)
+    assert terminal.end() == 130
+
+
+def test_watch_reads_a_limited_number_of_tasks(ini, watch):
+    for number in range(201):
+        init_progress_status(f'{number}', None, 'Task', None)
+    terminal = watch(ini, size=(10, 80))
+    terminal.shows('and more than 193 more')
 
 
 NO_RICH = """

@@ -1,15 +1,22 @@
 """Bars on a page: macros and methods, in templates as users write them."""
 
+import gc
 import json
+import tracemalloc
 from contextlib import suppress
 
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from beaker.cache import cache_regions
+from pyramid.interfaces import ILocalizer
+from pyramid.request import Request
+from support import storages  # noqa: F401  (registers the type faulty)
 
 from pyramid_progress import get_running_tasks, init_progress_status, set_progress_status, start_task
-from pyramid_progress.runtime import current_store
+from pyramid_progress.runtime import current_store, get_runtime
+
+from .conftest import HeaderPolicy
 
 HOSTILE = '<img src=x onerror=alert(1)>"\'&'
 
@@ -281,6 +288,31 @@ def test_a_page_has_the_poll_intervals(serve):
     assert [words(show())[name] for name in ('min', 'max')] == [2, 30]
 
 
+def test_preloaded_bars_cost_one_read_and_one_look_at_the_user(serve, with_policy):
+    users = []
+
+    class Policy(HeaderPolicy):
+        def authenticated_userid(self, request):
+            users.append(request.path)
+            return 'mary'
+
+    ids = [f'job-{number}' for number in range(10)]
+    template = '<body tal:define="_ request.progress.preload(ids)">' + BY_MACRO.partition('<body>')[2].removesuffix(
+        '</html>'
+    )
+    app, show = serve(
+        template, *ids, configure=lambda config: config.set_security_policy(Policy()), **{'cache.type': 'faulty'}
+    )
+    storage = get_runtime(app.app.registry).store().storage
+    for number, progress_id in enumerate(ids[:8]):
+        init_progress_status(progress_id, 'mary', 'Import', length=10, current=number)
+    storage.reads.clear()
+    bars = show().select('pyramid-progress')
+    assert [text(bar, 'amount') for bar in bars] == [f'{10 * number}%' for number in range(8)] + ['', '']
+    assert storage.reads == {'get_many_serialized': 1}
+    assert users == ['/page']
+
+
 def test_the_place_of_a_form_s_bar(serve):
     _, show = serve(
         '<html><body><form><tal:block metal:use-macro="request.progress.macros[\'form\']"/></form>'
@@ -288,6 +320,48 @@ def test_the_place_of_a_form_s_bar(serve):
     )
     by_macro, by_method = show().select('form > pyramid-progress')
     assert by_macro.attrs == by_method.attrs == {'class': ['pp-form'], 'hidden': 'hidden'}
+
+
+def test_locales_without_a_catalogue_do_not_fill_the_memory(serve):
+    app, _ = serve(BY_MACRO, 'a')
+    with suppress(ZeroDivisionError), start_task('Import', progress_id='a'):
+        1 / 0  # noqa: B018
+
+    def visit(locale):
+        for path in ('/page', '/progress_status', '/progress_tasks'):
+            request = Request.blank(path, accept='text/html')
+            # Not in the URL, because urllib.parse keeps the URLs that it has parsed.
+            request.query_string = f'progress_id=a&_LOCALE_={locale}'
+            assert request.get_response(app.app).status_int == 200
+        return {name for name, _ in app.app.registry.getUtilitiesFor(ILocalizer)}
+
+    assert visit('xx') == {'en'}
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(20):
+            assert visit(f'{number:x<100000}') == {'en'}
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 500_000, 'the names alone have 2,000,000 characters'
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize('content_type', ['text/plain; charset=nonsense', 'application/json; charset=\xff', '; ='])
+def test_a_request_of_an_unknown_charset_is_answered(serve, content_type):
+    app, _ = serve(BY_MACRO, 'a')
+    with suppress(ZeroDivisionError), start_task('Import', progress_id='a'):
+        1 / 0  # noqa: B018
+    headers = {'Content-Type': content_type}
+    sentence = 'An unexpected error ended this task.'
+    assert text(app.get('/page', headers=headers).html, 'message') == sentence
+    for accept in ('text/html', 'application/json'):
+        app.get('/progress_tasks?status=failed', headers=headers | {'Accept': accept}, status=200)
+    for query in ('progress_id=a', 'progress_id=a&_LOCALE_=de', 'progress_id=a&progress_id=b'):
+        assert 'failed' in app.get(f'/progress_status?{query}', headers=headers, status='*').text
+    for path in ('progress_cancel', 'progress_remove'):
+        answer = app.post(f'/{path}', b'progress_id=a', headers=headers | {'Sec-Fetch-Site': 'same-origin'}, status='*')
+        assert answer.status_int == 400
 
 
 def test_a_query_that_cannot_be_read_does_not_break_the_page(serve):

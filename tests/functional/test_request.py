@@ -16,6 +16,7 @@ from support.waiting import wait_until
 from pyramid_progress import (
     ProgressError,
     TaskCancelled,
+    forget_task,
     get_progress_status,
     get_running_tasks,
     init_progress_status,
@@ -31,6 +32,8 @@ UNREADABLE = [
     (b'{', 'application/json'),
 ]
 SAME_ORIGIN = {'Sec-Fetch-Site': 'same-origin'}
+#: An id that the widget generates.
+POSTED = '0123456789abcdef' * 2
 
 
 @pytest.fixture
@@ -96,10 +99,13 @@ class TestStart:
         assert app_with(self.view).post('/work').json['owner'] is None
 
     def test_the_id_comes_from_the_body(self, app_with):
-        assert app_with(self.view).post('/work', {'progress_id': 'mine'}).json['id'] == 'mine'
+        assert app_with(self.view).post('/work', {'progress_id': POSTED}).json['id'] == POSTED
 
-    @pytest.mark.parametrize('progress_id', ['', 'x' * 256, 'a\nb', 'of-john'])
-    def test_an_invalid_or_foreign_id_is_replaced(self, app_with, progress_id):
+    @pytest.mark.parametrize(
+        'progress_id',
+        ['', 'x' * 256, 'a\nb', 'reindex', POSTED[:-1], POSTED + '0', POSTED + '\n', 'F' * 32, 'g' * 32, 'of-john'],
+    )
+    def test_an_id_that_the_widget_does_not_generate_is_replaced(self, app_with, progress_id):
         app = app_with(self.view)
         init_progress_status('of-john', 'john', 'Export')
         answer = app.post('/work', {'progress_id': progress_id}, headers={'X-User': 'mary'})
@@ -111,22 +117,24 @@ class TestStart:
             with request.progress.start('One') as one, request.progress.start('Two') as two:
                 return Response(json_body=[one.id, two.id])
 
-        one, two = app_with(view).post('/work', {'progress_id': 'mine'}).json
-        assert one == 'mine' != two
+        one, two = app_with(view).post('/work', {'progress_id': POSTED}).json
+        assert one == POSTED != two
 
     def test_a_form_that_is_sent_twice_starts_two_tasks(self, app_with):
         app = app_with(self.view)
-        with start_task('The first', progress_id='mine') as first:
-            assert app.post('/work', {'progress_id': 'mine'}).json['id'] != 'mine'
-            assert get_progress_status('mine')['label'] == 'The first'
-        assert first.id == 'mine'
-        assert app.post('/work', {'progress_id': 'mine'}).json['id'] == 'mine'
+        with start_task('The first', progress_id=POSTED) as first:
+            assert app.post('/work', {'progress_id': POSTED}).json['id'] != POSTED
+            assert get_progress_status(POSTED)['label'] == 'The first'
+        assert first.id == POSTED
+        assert app.post('/work', {'progress_id': POSTED}).json['id'] != POSTED, 'its end lingers'
+        forget_task(POSTED)
+        assert app.post('/work', {'progress_id': POSTED}).json['id'] == POSTED
 
     def test_the_answer_to_a_form_acknowledges_the_end(self, app_with):
         app = app_with(self.view)
-        app.post('/work', {'progress_id': 'mine'})
+        app.post('/work', {'progress_id': POSTED})
         assert get_running_tasks() == set()
-        status = app.get('/progress_status?progress_id=mine').json['status']
+        status = app.get(f'/progress_status?progress_id={POSTED}').json['status']
         assert status == 'finished', 'other tabs see it while it lingers'
         other = app.post('/work').json['id']
         assert get_running_tasks() == {other}, 'this end was not acknowledged'
@@ -138,14 +146,14 @@ class TestStart:
             tasks.append(request.progress.start('Import'))
             return Response('')
 
-        app_with(view).post('/work', {'progress_id': 'mine'})
-        assert get_running_tasks() == {'mine'}
+        app_with(view).post('/work', {'progress_id': POSTED})
+        assert get_running_tasks() == {POSTED}
         tasks[0].finish()
-        assert get_running_tasks() == {'mine'}
+        assert get_running_tasks() == {POSTED}
 
     def test_never_from_the_query_string(self, app_with):
-        assert app_with(self.view).post('/work?progress_id=mine').json['id'] != 'mine'
-        assert app_with(self.view).get('/work?progress_id=mine').json['id'] != 'mine'
+        assert app_with(self.view).post(f'/work?progress_id={POSTED}').json['id'] != POSTED
+        assert app_with(self.view).get(f'/work?progress_id={POSTED}').json['id'] != POSTED
 
     @pytest.mark.parametrize(('body', 'kind'), UNREADABLE)
     def test_a_body_that_cannot_be_read(self, app_with, body, kind):
@@ -298,7 +306,7 @@ class TestCancel:
         owned = task(owner='mary')
         assert app.get('/progress_status?progress_id=' + owned.id).json == {'status': 'unknown'}
         self.cancel(app, owned.id, status=404)
-        assert app.get('/progress_tasks', headers=JSON).json['total'] == 0
+        assert app.get('/progress_tasks', headers=JSON).json == {'tasks': {}, 'next': None}
 
     def test_only_the_owner_and_an_operator_may_cancel(self, make_app, with_policy, task):
         app = make_app(with_policy, **{'progress.access': 'id', 'progress.operator_permission': 'operate'})

@@ -47,9 +47,25 @@ def test_the_panel_shows_tasks_and_regions(panel):
     assert get_running_tasks() == {'a'}  # the end is not acknowledged
 
 
-def test_a_store_that_is_down_gives_an_error_in_the_panel(panel, monkeypatch):
-    def fail():
+def test_the_newest_tasks_come_first_and_ended_ones_stay(panel):
+    for number in range(101):
+        init_progress_status(f'task {number:03}', 'mary', 'Import')  # in the same ms, the id decides
+        if number % 2:
+            set_progress_status(f'task {number:03}', 'failed')
+    text = panel()
+    assert re.findall(r'<code>(task \d+)</code>', text) == [f'task {number:03}' for number in range(100, 0, -1)]
+    assert 'There are more.' in text
+
+
+def test_without_tasks_the_panel_says_so(panel):
+    text = panel()
+    assert 'There are none.' in text
+    assert 'There are more.' not in text
+
+
+def test_a_store_that_does_not_answer_gives_an_error_in_the_panel(panel, monkeypatch):
+    def fail(*args):
         raise StorageError('No answer')
 
-    monkeypatch.setattr(current_store().storage, 'running_ids', fail)
+    monkeypatch.setattr(current_store().storage, 'list_entries', fail)
     assert 'No answer' in panel()

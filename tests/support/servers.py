@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 from .waiting import wait_until
 
@@ -21,20 +22,23 @@ class Server:
 
     :param command: the program and its arguments
     :param port: the port on which it listens when it is ready
-    :param options: options of :class:`subprocess.Popen`; the output is discarded unless they say otherwise
+    :param log: the file to which it appends its output; discarded by default
+    :param options: options of :class:`subprocess.Popen`
     """
 
-    def __init__(self, command, port, **options):
+    def __init__(self, command, port, log=os.devnull, **options):
         self.port = port
         self._command = command
-        self._options = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL} | options
+        self._log = Path(log)
+        self._options = options
         self.start()
 
     def start(self):
         """Start it again, on the same port."""
-        self.process = subprocess.Popen(self._command, **self._options)
+        with self._log.open('ab') as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, **self._options)
         try:
-            wait_until(self._listens, 20, f'{self._command[0]} does not listen on port {self.port}')
+            wait_until(self._listens, 60, f'{self._command[0]} does not listen on port {self.port}')
         except BaseException:
             self.stop()
             raise
@@ -52,6 +56,11 @@ class Server:
         """Undo :meth:`pause`."""
         self.process.send_signal(signal.SIGCONT)
 
+    @property
+    def log(self):
+        """What it printed, if that is not discarded."""
+        return self._log.read_text()
+
     @contextlib.contextmanager
     def down(self):
         """Make it hang during the block."""
@@ -62,7 +71,7 @@ class Server:
             self.resume()
 
     def _listens(self):
-        assert self.process.poll() is None, f'{self._command[0]} ended with {self.process.returncode}'
+        assert self.process.poll() is None, f'{self._command} ended with {self.process.returncode}\n{self.log}'
         with socket.socket() as probe:
             return probe.connect_ex(('127.0.0.1', self.port)) == 0
 

@@ -14,7 +14,7 @@ STATIC = Path(__file__).parents[2] / 'static'
 SCRIPT = ('progress.js', 'poller.js', 'format.js', 'page.js')
 
 #: The modules that are loaded by the pages that need them.
-ON_DEMAND = ('form.js', 'tasks.js', 'when-finished.js')
+ON_DEMAND = ('cancel.js', 'form.js', 'tasks.js', 'when-finished.js')
 
 KIB = 1024
 
@@ -59,7 +59,7 @@ def test_the_style_sheet_is_small():
 
 def test_modules_do_not_import_in_a_circle():
     graph = {name: imports(name) - {'types.js'} for name in (*SCRIPT, *ON_DEMAND)}
-    assert graph['progress.js'] == {'poller.js', 'format.js', 'page.js', 'form.js', 'when-finished.js'}
+    assert graph['progress.js'] == {'poller.js', 'format.js', 'page.js', 'cancel.js', 'form.js', 'when-finished.js'}
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 

@@ -9,7 +9,8 @@ import pyramid_progress
 
 PACKAGE = Path(pyramid_progress.__file__).parent
 
-#: Every part of the package, with the parts that it may import: none of those above it, and not itself where it is a module.
+#: Every part of the package, with the parts that it may import: none of those above it, and not itself if it is a
+#: module.
 LAYERS = {
     'version': (),
     'system': (),

@@ -15,7 +15,8 @@ PRELUDE = """
 import os, signal, sys, threading, time
 import pyramid_progress
 from pyramid_progress.system import process
-pyramid_progress.configure({'cache.regions': 'default, persistent', 'cache.type': 'sqlite', 'cache.data_dir': sys.argv[1]})
+REGIONS = {'cache.regions': 'default, persistent', 'cache.type': 'sqlite', 'cache.data_dir': sys.argv[1]}
+pyramid_progress.configure(REGIONS)
 """
 
 

@@ -128,7 +128,7 @@ def test_configure_sets_what_code_outside_of_applications_uses(tmp_path):
 
 def test_a_failed_configure_changes_nothing(tmp_path):
     before = configure(sqlite(tmp_path))
-    with pytest.raises(ConfigurationError, match="progress.expire = 'soon'"):
+    with pytest.raises(ConfigurationError, match=r"progress\.expire = 'soon'"):
         configure({'progress.expire': 'soon'})
     assert get_runtime() is before
 
@@ -137,11 +137,22 @@ def test_an_application_without_regions_of_its_own_does_not_use_those_of_another
     caplog.set_level(logging.WARNING)
     first = make(sqlite(tmp_path))
     second = make({})
-    assert [record.getMessage()[:40] for record in caplog.records] == ["The Beaker cache region 'default' has no", "The Beaker cache region 'persistent' has"]  # fmt: skip
+    assert [record.getMessage()[:40] for record in caplog.records] == [
+        "The Beaker cache region 'default' has no",
+        "The Beaker cache region 'persistent' has",
+    ]
     with current(second):
         init_progress_status('job', None, 'Second')
     with current(first):
         assert get_running_tasks() == set()
+
+
+@pytest.mark.parametrize('settings', [sqlite, lambda directory: MEMORY], ids=['sqlite', 'memory'])
+def test_an_application_without_regions_of_its_own_uses_those_that_configure_set_up(tmp_path, settings):
+    configure(settings(tmp_path))
+    init_progress_status('job', 'mary', 'Outside')
+    with current(make({})):
+        assert get_progress_status('job')['label'] == 'Outside'
 
 
 def test_an_application_follows_regions_that_other_code_sets_up_later(tmp_path):

@@ -26,7 +26,8 @@ BAD_SETTINGS = [
     ('progress.timeout', '0'), ('progress.timeout', '-1'), ('progress.timeout', '1 s'), ('progress.timeout', 'inf'),
     ('progress.access', 'public'), ('progress.access', ''), ('progress.access', 'no.such.module'),
     ('progress.access', 'os.no_such_name'), ('progress.access', 'os.sep'), ('progress.access', 1),
-    ('progress.threads', '0'), ('progress.threads', '-1'), ('progress.threads', '1.5'), ('progress.threads', 'many'),
+    ('progress.threads', '-1'), ('progress.threads', '1.5'), ('progress.threads', 'many'),
+    ('progress.drain', '-1'), ('progress.drain', 'long'),
     ('progress.operator_permission', ''), ('progress.permission', ''), ('progress.permission', 3),
     ('progress.poll_min', '0'), ('progress.poll_min', 'often'), ('progress.poll_max', '-1'),
     ('progress.namespace', ' '), ('progress.namespace', 5),
@@ -90,6 +91,8 @@ def rule(request, progress_id, status):
         ('permission', 'view', 'view'),
         ('operator_permission', 'operate', 'operate'),
         ('threads', '2', 2),
+        ('threads', '0', 0),
+        ('drain', '2.5', 2.5),
         ('namespace', ' mine ', 'mine'),
         ('tasks_region', 'tasks', 'tasks'),
     ],
@@ -100,7 +103,6 @@ def test_valid_settings(key, value, is_now):
     config = Configurator(settings=settings)
     config.include('pyramid_progress')
     assert getattr(get_runtime(config.registry).settings, key) == is_now
-    assert getattr(current_store().settings, key) == is_now
 
 
 def test_the_defaults():
@@ -108,9 +110,25 @@ def test_the_defaults():
     assert (settings.tasks_region, settings.status_region, settings.namespace) == (
         'default', 'persistent', 'pyramid_progress',
     )  # fmt: skip
-    assert (settings.expire, settings.linger, settings.timeout) == (86400, 60, 1)
+    assert (settings.expire, settings.linger, settings.timeout) == (86400, None, 1)
     assert (settings.access, settings.permission, settings.operator_permission) == ('auto', None, None)
-    assert settings.threads == 4
+    assert (settings.threads, settings.drain) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ('region_type', 'settings', 'linger'),
+    [
+        ('memory', {}, 86400),
+        ('memory', {'progress.expire': '50'}, 50),
+        ('sqlite', {'cache.expire': '7000'}, 7000),
+        ('file', {}, 3600),
+        ('file', {'cache.expire': '70'}, 70),
+        ('file', {'progress.linger': '5000'}, 5000),
+    ],
+)
+def test_an_acknowledged_task_lingers_as_long_as_it_costs_nothing(region_type, settings, linger, tmp_path):
+    pyramid_progress.configure(REGIONS | {'cache.type': region_type, 'cache.data_dir': str(tmp_path)} | settings)
+    assert current_store().linger == linger
 
 
 def test_settings_with_other_prefixes_are_ignored():
@@ -122,7 +140,7 @@ def test_a_failed_start_leaves_the_settings_unchanged():
     pyramid_progress.configure(REGIONS | {'progress.linger': '7'})
     with pytest.raises(ConfigurationError):
         pyramid_progress.configure(REGIONS | {'progress.linger': '8', 'progress.timeout': '-1'})
-    assert current_store().settings.linger == 7
+    assert get_runtime().settings.linger == 7
 
 
 def test_the_shortest_time_between_two_polls_is_not_longer_than_the_longest():
