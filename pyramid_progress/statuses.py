@@ -165,10 +165,10 @@ def cancel_task(progress_id: str) -> bool:
     return request_cancel(storage, check_id(progress_id), expire)
 
 
-def request_cancel(storage: Storage, progress_id: str, expire: float) -> bool:
-    """Do what :func:`cancel_task` does, in a given storage."""
+def request_cancel(storage: Storage, progress_id: str, expire: float, run: str | None = None) -> bool:
+    """Do what :func:`cancel_task` does, in a given storage, and for a given run only, if there is one."""
     record = storage.get_many([progress_id]).get(progress_id)
-    if record is None or has_ended(record) or CANCELLABLE not in record:
+    if record is None or has_ended(record) or CANCELLABLE not in record or run not in (None, record.get(RUN)):
         return False
     if CANCEL in record:
         return True

@@ -29,7 +29,7 @@ class ProgressPanel(DebugPanel):  # type: ignore[misc]  # the toolbar has no typ
 
     def render_vars(self, request: Any) -> dict[str, Any]:
         """Return what the template shows, as it is when the panel is opened."""
-        runtime = get_runtime()
+        runtime = get_runtime(getattr(request.registry, 'parent_registry', None))
         storage, expire, linger = runtime.store()
         settings = runtime.settings
         tasks: list[tuple[str, Status]] = []

@@ -188,7 +188,7 @@ def _one_of(request: Request, name: str, *choices: str) -> str | None:
 
 def draw(request: Request, example: Example) -> Markup:
     """Return the bar of an example: the element of the add-on with another URL for its polls."""
-    names = {'progress_id': example.id, 'progress_status': example.status}
+    names = {'progress_id': example.id, 'pyramid_progress_status': example.status}
     element = render('pyramid_progress:web/templates/bar.pt', names, request)
     own = f'src="{escape(request.route_path("progress_status"))}"'
     src = request.route_path('states_status', server=example.server)

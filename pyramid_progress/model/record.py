@@ -71,7 +71,7 @@ class Start(Enum):
 
     #: Any but that of an id in use by another owner.
     ANY = 'any'
-    #: None: there must be no record.
+    #: None: there must be no record, except that of the same run, whose start is repeated.
     NEW = 'new'
     #: A bare record, or one of an older run: a run that the store lost is restored.
     RESTORE = 'restore'
@@ -114,12 +114,12 @@ def may_start(old: Record | None, new: Record, mode: Start, now: float) -> bool:
     if old is None:
         return True
     if mode is Start.NEW:
-        return False
+        return RUN in new and old.get(RUN) == new[RUN]  # the same start, repeated
     if is_bare(old):
         return True
     if mode is Start.RESTORE:
         return old.get(RUN, '') < new[RUN]
-    return old['owner'] == new['owner'] or not is_in_use(old, now)
+    return owner_key(old['owner']) == owner_key(new['owner']) or not is_in_use(old, now)
 
 
 def is_in_use(record: Record, now: float) -> bool:

@@ -62,7 +62,7 @@ def percentage(status: Mapping[str, Any]) -> float | None:
     length = to_float(status.get('length'))
     if done is None or length is None or length < 0:
         return None
-    return math.floor(max(done, 0) / length * 1000) / 10 if done < length else 100
+    return math.floor(max(done, 0) / length * 1000) / 10 if length and done < length else 100
 
 
 def bar_state(status: Mapping[str, Any]) -> str:

@@ -20,6 +20,10 @@ from .interface import Entry, Storage, StorageError
 _MIN_SWEEP = 64
 
 
+#: Seconds that a fork waits for a thread that is making a change.
+_FORK_TIMEOUT = 1.0
+
+
 class _Task(NamedTuple):
     """A task. It is replaced and never modified, so that readers need no lock."""
 
@@ -76,9 +80,20 @@ class Memory(process.Participant):
         self.namespaces: dict[str, _Namespace] = {}
         #: Held during every change.
         self.lock = Lock()
+        self._is_held = False
         process.register(self)
 
+    def before_fork(self) -> None:
+        # A child must not inherit half a change.
+        self._is_held = self.lock.acquire(timeout=_FORK_TIMEOUT)
+
+    def after_fork_in_parent(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self.lock.release()
+
     def after_fork_in_child(self) -> None:
+        self._is_held = False
         self.lock = Lock()
 
 

@@ -26,6 +26,9 @@ _WRITTEN = '_written'
 #: In an entry, the lifetime in seconds of the record that it stands for.
 _EXPIRE = '_expire'
 
+#: How often an entry is compared with its status after it was written.
+_MAX_MIRROR_ROUNDS = 5
+
 
 class PairedStorage(Storage):
     """The statuses in one storage, and the indexes of tasks in another.
@@ -125,7 +128,9 @@ class PairedStorage(Storage):
         :param expire: the lifetime of the statuses since their last change
         """
         remaining = list(progress_ids)
-        while remaining:
+        for _ in range(_MAX_MIRROR_ROUNDS):
+            if not remaining:
+                return
             records = self._statuses.get_many(remaining)
             entries = self._tasks.get_many(remaining)
             now = self._statuses.now()
@@ -140,7 +145,8 @@ class PairedStorage(Storage):
                     # Twice the lifetime: the next change comes within one, and then the entry is more than one old.
                     self._tasks.start(progress_id, _entry(record, now, expire), 2 * expire)
                     changed.append(progress_id)
-            # Statuses may have changed, and their entries been written, before these were: then they differ again.
+            # Between the read and the write, another process may have changed the status and written its entry: what
+            # was written is compared again. A store that drops writes without an error never agrees.
             remaining = changed
 
 

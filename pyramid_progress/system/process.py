@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from threading import Lock
 from types import FrameType
 from typing import Any
@@ -53,23 +54,31 @@ def register(participant: Participant) -> None:
         _participants.add(participant)
 
 
+def _call(method: Callable[[], None]) -> None:
+    """Call a method of a participant. A fault in one must not keep the others from what they have to do."""
+    try:
+        method()
+    except Exception:
+        log.exception('%r failed', method)
+
+
 def _before_fork() -> None:
     _forking.acquire()
     for participant in list(_participants):
         _prepared.append(participant)
-        participant.before_fork()
+        _call(participant.before_fork)
 
 
 def _after_fork_in_parent() -> None:
     while _prepared:
-        _prepared.pop().after_fork_in_parent()
+        _call(_prepared.pop().after_fork_in_parent)
     _forking.release()
 
 
 def _after_fork_in_child() -> None:
     _prepared.clear()
     for participant in list(_participants):
-        participant.after_fork_in_child()
+        _call(participant.after_fork_in_child)
     _forking.release()
 
 
@@ -80,16 +89,16 @@ if hasattr(os, 'register_at_fork'):
 def stop() -> None:
     """Call :meth:`Participant.drain`, then :meth:`Participant.stop` of all participants, because the process ends."""
     for participant in list(_participants):
-        participant.drain()
+        _call(participant.drain)
     for participant in list(_participants):
-        participant.stop()
+        _call(participant.stop)
 
 
 @atexit.register
 def _at_exit() -> None:
     stop()
     for participant in list(_participants):
-        participant.close()
+        _call(participant.close)
 
 
 def handle_sigterm(wanted: bool | None) -> None:

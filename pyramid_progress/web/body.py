@@ -10,12 +10,16 @@ UNREADABLE = (DeprecationWarning, LookupError, ValueError)
 
 
 def posted_id(request: Any) -> str | None:
-    """Return the ``progress_id`` in the body of a request, not validated; None if there is none.
+    """Return the ``progress_id`` in the body of a request, which is a form or a JSON object; None if there is none.
+
+    It is not validated.
 
     :raises pyramid.httpexceptions.HTTPBadRequest: if the body cannot be read
     """
     try:
-        progress_id = request.POST.get('progress_id')
+        is_json = request.content_type == 'application/json'
+        body = request.json_body if is_json else request.POST
     except UNREADABLE as error:
         raise HTTPBadRequest('The body of the request cannot be read.') from error
+    progress_id = body.get('progress_id') if hasattr(body, 'get') else None
     return progress_id if isinstance(progress_id, str) else None  # it may be an upload

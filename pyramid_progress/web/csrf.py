@@ -16,18 +16,20 @@ from pyramid.interfaces import ICSRFStoragePolicy, IDefaultCSRFOptions, ISession
 def check(request: Any) -> None:
     """Check that a request was made by a page of the application.
 
-    If the application has CSRF tokens, Pyramid's check applies, with the ``token``, ``header``, ``check_origin`` and
-    ``allow_no_origin`` of :meth:`pyramid.config.Configurator.set_default_csrf_options`. If it has none, a same-origin
-    check takes its place: ``Sec-Fetch-Site`` (W3C Fetch Metadata), or ``Origin`` (RFC 6454) for browsers that do not
-    send that.
+    If the application has CSRF tokens, Pyramid's check applies, with the options of
+    :meth:`pyramid.config.Configurator.set_default_csrf_options`; its ``callback`` and ``safe_methods`` can exempt
+    requests, such as those of clients that authenticate with a token. If it has none, a same-origin check takes its
+    place: ``Sec-Fetch-Site`` (W3C Fetch Metadata), or ``Origin`` (RFC 6454) for browsers that do not send that.
 
     :param request: the current request
     :raises pyramid.exceptions.BadCSRFToken, pyramid.exceptions.BadCSRFOrigin: if Pyramid's check fails
     :raises pyramid.httpexceptions.HTTPBadRequest: if the origin or the token cannot be read
     :raises pyramid.httpexceptions.HTTPForbidden: if the same-origin check fails
     """
+    options = request.registry.queryUtility(IDefaultCSRFOptions)
+    if options and (request.method in options.safe_methods or (options.callback and not options.callback(request))):
+        return
     if _has_tokens(request):
-        options = request.registry.queryUtility(IDefaultCSRFOptions)
         try:
             if options is None or options.check_origin:
                 check_csrf_origin(request, allow_no_origin=options is not None and options.allow_no_origin)
@@ -46,10 +48,14 @@ def field(request: Any) -> dict[str, str] | None:
     if not _has_tokens(request):
         return None
     options = request.registry.queryUtility(IDefaultCSRFOptions)
-    return {'name': options.token if options else 'csrf_token', 'value': get_csrf_token(request)}
+    name = options.token if options else 'csrf_token'
+    return {'name': name, 'value': get_csrf_token(request)} if name else None
 
 
 def _has_tokens(request: Any) -> bool:
+    options = request.registry.queryUtility(IDefaultCSRFOptions)
+    if options and not options.token and not options.header:
+        return False
     # Pyramid's default policies keep the token in the session, and raise where there is no session.
     policy = request.registry.queryUtility(ICSRFStoragePolicy)
     needs_session = isinstance(policy, (LegacySessionCSRFStoragePolicy, SessionCSRFStoragePolicy))

@@ -30,7 +30,7 @@ def localizer_of(request: Any) -> Any:
     except UNREADABLE:
         wanted = name
     for candidate in (wanted, wanted.split('_')[0]):
-        if candidate != name and _has_catalogue(candidate, directories):
+        if _has_catalogue(candidate, directories):
             name = candidate
             break
     localizer = registry.queryUtility(ILocalizer, name=name)

@@ -132,7 +132,7 @@ class Rendering:
         return Markup(self._template('form')())
 
     def tasks(self) -> Markup:
-        """Return the tasks that the request may list, by the ``tag``, ``status`` and ``page`` of its query string."""
+        """Return the tasks that the request may list, by the ``tag``, ``status`` and ``before`` of its query string."""
         return Markup(self._template('tasks')(request=self.request))
 
     @cached_property

@@ -158,7 +158,11 @@ class TaskList:
 
 def task_list(request: Any, visitor: Visitor) -> TaskList:
     """Return what the macro ``tasks`` draws, for the ``tag``, ``status`` and ``before`` in the page's query string."""
-    filters = Filters.parse(request.GET)
+    try:
+        query: Mapping[str, str] = request.GET
+    except UnicodeDecodeError:
+        query = {}
+    filters = Filters.parse(query)
     translate = localizer_of(request).translate
     words = {name: translate(word) for name, word in TASKS.items()}
     try:
@@ -169,10 +173,10 @@ def task_list(request: Any, visitor: Visitor) -> TaskList:
 
     def url(**changes: str) -> str:
         """Return the URL of this page with other parameters; '' removes one."""
-        parameters = [item for item in request.GET.items() if item[0] not in ('before', *changes)]
+        parameters = [item for item in query.items() if item[0] not in ('before', *changes)]
         # Without parameters, the URL must still replace the query string.
-        query: str = urlencode([*parameters, *((name, value) for name, value in changes.items() if value)])
-        return f'?{query}'
+        encoded: str = urlencode([*parameters, *((name, value) for name, value in changes.items() if value)])
+        return f'?{encoded}'
 
     statuses = {'': words['all']} | {status: translate(word) for status, word in STATUSES.items()}
     chosen = filters.status or ''
@@ -188,7 +192,7 @@ def task_list(request: Any, visitor: Visitor) -> TaskList:
         src=request.route_path('progress_tasks', _query=wanted) if filters.before is None else None,
         newest=url() if filters.before else None,
         older=url(before=page.next) if page.next else None,
-        other=[item for item in request.GET.items() if item[0] not in ('tag', 'before')],
+        other=[item for item in query.items() if item[0] not in ('tag', 'before')],
         words=words,
     )
 

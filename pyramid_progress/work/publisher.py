@@ -63,14 +63,7 @@ class _End:
 
     def __init__(self, task: Published) -> None:
         self.task = task
-        self.record = task.record()
         self.deadline = time.monotonic() + END_TIMEOUT
-        self.is_announced = False
-
-    def announce(self) -> None:
-        if not self.is_announced:
-            self.is_announced = True
-            self.task.announce_end()
 
 
 class Publisher(process.Participant):
@@ -92,8 +85,11 @@ class Publisher(process.Participant):
         self._condition = threading.Condition()
         self._tasks: set[Published] = set()
         self._ends: deque[_End] = deque()
+        #: Ends that the thread announces, once it has written them.
+        self._unannounced: deque[Published] = deque()
         self._thread: threading.Thread | None = None
         self._down: WeakSet[Runtime] = WeakSet()
+        self._faulty: WeakSet[Published] = WeakSet()
         self._round_lock = threading.Lock()  # held during a round, and by what must not write in the middle of one
 
     def after_fork_in_child(self) -> None:
@@ -120,10 +116,12 @@ class Publisher(process.Participant):
             at_once and task.runtime not in self._down and self._attempt(task.runtime, partial(self._write, end))
         )
         if at_once:
-            end.announce()
+            task.announce_end()
         if not is_written:
             with self._condition:
                 self._ends.append(end)
+                if not at_once:
+                    self._unannounced.append(task)
                 self._wake()
 
     def release(self, task: Published) -> None:
@@ -145,11 +143,17 @@ class Publisher(process.Participant):
         with self._condition:
             tasks = list(self._tasks)
         for task in tasks:
-            task.interrupt()
+            try:
+                task.interrupt()
+            except Exception:  # a fault in one task must not keep the others from their ends
+                log.exception('Task %s cannot be marked as interrupted', task.id)
         with self._condition:
-            self._condition.wait_for(lambda: not self._ends or self._thread is None, STOP_TIMEOUT)
+            self._condition.wait_for(
+                lambda: not (self._ends or self._unannounced) or self._thread is None, STOP_TIMEOUT
+            )
         if self._thread is None:  # and a process that ends can start no other
             self._write_ends()
+            self._announce_ends()
         # Without the lock, which a log handler might need.
         left = [end.task.id for end in self._ends]
         if left:
@@ -161,6 +165,7 @@ class Publisher(process.Participant):
             self.epoch = object()
             self._tasks.clear()
             self._ends.clear()
+            self._unannounced.clear()
             self._down.clear()
 
     def _wake(self) -> None:
@@ -177,13 +182,26 @@ class Publisher(process.Participant):
     def _run(self) -> None:
         while True:
             with self._condition:
-                if not self._condition.wait_for(lambda: self._tasks or self._ends, IDLE_TIMEOUT):
+                if not self._condition.wait_for(lambda: self._tasks or self._ends or self._unannounced, IDLE_TIMEOUT):
                     self._thread = None
                     return
             with self._round_lock:
                 self._write_ends()
                 self._round()
+            self._announce_ends()
             time.sleep(INTERVAL)
+
+    def _announce_ends(self) -> None:
+        """Announce the ends that were written. A subscriber may take its time: no lock is held."""
+        while self._unannounced:
+            task = self._unannounced[0]
+            try:
+                task.announce_end()
+            except BaseException:  # the thread goes on, whatever a subscriber raises
+                log.exception('The end of task %s cannot be announced', task.id)
+            with self._condition:
+                self._unannounced.popleft()
+                self._condition.notify_all()
 
     def _attempt(self, runtime: Runtime, call: Callable[[], None]) -> bool:
         """Call the store of a runtime; return whether it answered. No exception may stop the work, or the thread."""
@@ -235,7 +253,7 @@ class Publisher(process.Participant):
         storage, expire, _ = runtime.store()
         now = storage.now()
         latest = {group[0].id: self._latest(group) for group in groups}
-        changes = {progress_id: task.changes(now) if task else {} for progress_id, task in latest.items()}
+        changes = {progress_id: self._changes(task, now) if task else {} for progress_id, task in latest.items()}
         runs = {progress_id: task.number for progress_id, task in latest.items() if task}
         activities = storage.update_active(changes, expire, runs)
         for group in groups:
@@ -248,6 +266,16 @@ class Publisher(process.Participant):
                 self._restore(task)
             else:
                 self._forget(group)
+
+    def _changes(self, task: Published, now: float) -> Record:
+        """Return the changes of a task; none, which is logged once, if a fault in its values prevents that."""
+        try:
+            return task.changes(now)
+        except Exception:
+            if task not in self._faulty:
+                self._faulty.add(task)
+                log.exception('The progress of task %s cannot be published', task.id)
+            return {}
 
     def _latest(self, group: list[Published]) -> Published | None:
         """Return the one task of an id that is published: that of the newest run, unless it is superseded, too."""
@@ -278,8 +306,8 @@ class Publisher(process.Participant):
             if task not in self._tasks:
                 return  # it has ended in the meantime
         storage, expire, _ = task.runtime.store()
-        if not storage.start(task.id, task.record(), expire, Start.RESTORE):
-            self._supersede(task)
+        # If it does not start, the next round finds out whether a newer run is there.
+        storage.start(task.id, task.record(), expire, Start.RESTORE)
 
     def _forget(self, tasks: Iterable[Published]) -> None:
         with self._condition:
@@ -292,15 +320,13 @@ class Publisher(process.Participant):
             runtime = end.task.runtime
             began = time.monotonic()
             if began > end.deadline:
-                log.error('The store did not take the end of task %s: %s', end.task.id, end.record)
+                log.error('The store did not take the end of task %s: %s', end.task.id, end.task.record())
             elif runtime in unreachable:
                 continue
             elif not self._attempt(runtime, partial(self._write, end)):
                 if time.monotonic() - began >= runtime.settings.timeout / 2:
                     unreachable.add(runtime)
-                end.announce()
                 continue
-            end.announce()
             with self._condition:
                 if end in self._ends:
                     self._ends.remove(end)
@@ -311,9 +337,12 @@ class Publisher(process.Participant):
         if task.is_superseded:
             return
         storage, expire, _ = task.runtime.store()
-        activity = storage.update_active({task.id: end.record}, expire, {task.id: task.number}).get(task.id)
-        is_taken = activity is not None or storage.start(task.id, end.record, expire, Start.RESTORE)
-        if not is_taken or (activity and activity & Activity.SUPERSEDED):
+        record, runs = task.record(), {task.id: task.number}
+        activity = storage.update_active({task.id: record}, expire, runs).get(task.id)
+        if activity is None and not storage.start(task.id, record, expire, Start.RESTORE):
+            # It was restored in the meantime, or a newer run is there.
+            activity = storage.update_active({task.id: record}, expire, runs).get(task.id)
+        if activity and activity & Activity.SUPERSEDED:
             self._supersede(task)
 
     @staticmethod

@@ -123,7 +123,8 @@ class TaskRun:
                 )
             self.published(changes)
         except StorageError as error:
-            self._begin_run(time.time())
+            if not self.number:  # otherwise the store may have taken this run, although it did not say so
+                self._begin_run(time.time())
             log.warning('Task %s starts, but the store of progress does not answer: %s', self.id, error)
         publisher.publish(self)
         return self
@@ -159,6 +160,7 @@ class TaskRun:
                 return False
             # The process that stored the task decided its owner, label and start.
             self._fixed |= {name: record[name] for name in self._fixed if name in record and name != _NODE}
+            self.owner, self.label, self.tags = (json.loads(self._fixed[name]) for name in ('owner', 'label', 'tags'))
             now = storage.now()
             self._begin_run(now)
             changes = self.changes(now)
@@ -170,7 +172,8 @@ class TaskRun:
                 storage.update_active({self.id: changes | run}, expire)
             self.published(changes)
         except StorageError as error:
-            self._begin_run(time.time())
+            if not self.number:
+                self._begin_run(time.time())
             log.warning('Task %s begins, but the store of progress does not answer: %s', self.id, error)
         publisher.publish(self)
         return True
@@ -302,6 +305,8 @@ class TaskRun:
             duration=time.monotonic() - self._began,
             error=self._error,
         )
+        # The traceback references the frames of the work, and so would keep the user's object alive.
+        self._error = None
         announce(event, self.registry)
 
     def changes(self, now: float) -> Record:
@@ -332,7 +337,7 @@ class TaskRun:
         return {
             'status': encode('status', self._status),
             'message': encode('message', message),
-            'length': encode_number('length', spans[0].length),
+            'length': _encode_position(spans[0].length),
             'current': _encode_position(overall(spans)),
         } | self._end
 
@@ -355,7 +360,7 @@ class TaskRun:
         self.cancel()
         try:
             storage, expire, _ = self.runtime.store()
-            request_cancel(storage, self.id, expire)
+            request_cancel(storage, self.id, expire, self.number)
         except StorageError as error:
             log.warning('The store of progress did not take the cancel request of task %s: %s', self.id, error)
         return True
@@ -407,8 +412,11 @@ def set_resting_status(
         log.error('The store of progress did not take the status %r of task %s: %s', status, progress_id, error)
 
 
-def _encode_position(position: float) -> str:
-    """Return the JSON text of a position: null if it is not finite, or has more digits than Python converts to text."""
+def _encode_position(position: float | None) -> str:
+    """Return the JSON text of a position or a length.
+
+    It is null if the number is not finite, or has more digits than Python converts to text.
+    """
     try:
         return encode_number('current', position)
     except ValueError:

@@ -1,7 +1,7 @@
 """The storage against a model of it, plain dicts, through sequences of calls that Hypothesis generates."""
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from pyramid.registry import Registry
@@ -26,7 +26,7 @@ BARE = {'message': None, 'length': None, 'current': None}
 TERMINAL = ('finished', 'failed', 'cancelled')
 PARTS = 3
 
-ids = st.sampled_from(['a', 'b', 'é', '../c'])
+ids = st.sampled_from(['a', 'é', '../c'])
 owners = st.sampled_from(['ann', 'bob', None])
 numbers = st.none() | st.integers(-3, 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(st.characters(exclude_categories=['Cs']), max_size=20)
@@ -206,10 +206,11 @@ class Model(RuleBasedStateMachine):
             return
         assert activity == self.part_activity(task, task_run)
         if activity in (Activity(0), Activity.CANCELLING):
-            task.add(-task.parts.get(number, (None, None, 0))[2])
-            was_failed = task.parts.get(number, (None, None))[1] == 'failed'
+            part = task.parts.get(number)
             task.parts[number] = (part_run, 'running', 0)
-            if was_failed and not task.count('failed'):
+            if part:
+                task.add(-part[2])
+            if not task.count('failed'):
                 task.failure = None
 
     @rule(
@@ -316,9 +317,11 @@ def test_the_storage_does_what_the_model_does(region):
     run_state_machine_as_test(
         type('Model', (Model,), {'region': region}),
         settings=settings(
-            max_examples=max(10, min(region.kind.many // 50, 30)),
+            max_examples=max(8, min(region.kind.many // 50, 30)),
             stateful_step_count=40,
             deadline=None,
+            # To shrink an example would take minutes where a call takes a millisecond.
+            phases=tuple(Phase) if region.type == 'memory' else (Phase.generate,),
             database=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),

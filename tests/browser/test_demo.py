@@ -216,7 +216,7 @@ def test_cancelled_import_leaves_nothing(page, server):
 
 def test_tasks_page_lists_what_goes_on(page, server):
     wait_until_it_moves(import_sample(page, server))
-    page.get_by_role('link', name='Only what is going on').click()
+    page.get_by_role('link', name='All your tasks').click()
     (task,) = page.get_by_role('listitem').all()
     expect(task.get_by_role('progressbar', name=re.compile('Import of unicode'))).to_be_visible()
     task.get_by_role('button', name='Cancel').click()

@@ -29,16 +29,28 @@ BARE = {'status': '"running"', 'message': 'null', 'length': 'null', 'current': '
 
 
 def test_later_runs_are_greater_and_say_when_they_started():
-    times = [0.0, 0.001, 1.0, 999.9995, 1_700_000_000.123, NOW, 9_999_999_999.0]
+    times = [0.0, 0.001, 1.0, 999.5, 1_700_000_000.123, NOW, 9_999_999_999.0]
     numbers = [new_run(time) for time in times]
     assert numbers == sorted(numbers)
-    assert [start_time({'_run': number}) for number in numbers] == [round(time * 1000) for time in times]
+    assert [start_time({'_run': number}) for number in numbers] == [
+        0,
+        1,
+        1000,
+        999_500,
+        1_700_000_000_123,
+        1_900_000_000_000,
+        9_999_999_999_000,
+    ]
     assert start_time({}) == 0
     assert new_run(-5.0) > '"0'
 
 
 def test_runs_that_start_at_the_same_time_differ():
-    assert len({new_run(NOW) for _ in range(1000)}) == 1000
+    assert len({new_run(NOW) for _ in range(5)}) == 5
+
+
+def test_runs_that_start_in_the_same_millisecond_are_ordered():
+    assert new_run(NOW + 0.0002) < new_run(NOW + 0.0006) < new_run(NOW + 0.0009) < new_run(NOW + 0.001)
 
 
 @pytest.mark.parametrize('mode', Start)

@@ -26,14 +26,21 @@ local old, problem = get(key)
 if problem then
     return problem
 elseif old and mode == 'new' then
-    return 0
+    local run = value(old, RUN)
+    if not run or run ~= value(new, RUN) then
+        return 0
+    end
 elseif old and find(old, STARTED, 1, true) then
     if mode == 'restore' then
         if not is_less(value(old, RUN) or '', value(new, RUN)) then
             return 0
         end
     elseif value(old, OWNER) ~= value(new, OWNER) and is_in_use(old) then
-        return 0
+        local _, old_owner = index_keys(old)
+        local _, new_owner = index_keys(new)
+        if old_owner ~= new_owner then
+            return 0
+        end
     end
 end
 redis.call('SET', key, ARGV[4], 'PX', lifetime)
