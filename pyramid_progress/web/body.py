@@ -17,7 +17,7 @@ def posted_id(request: Any) -> str | None:
     :raises pyramid.httpexceptions.HTTPBadRequest: if the body cannot be read
     """
     try:
-        is_json = request.content_type == 'application/json'
+        is_json = getattr(request, 'content_type', None) == 'application/json'  # a DummyRequest has none
         body = request.json_body if is_json else request.POST
     except UNREADABLE as error:
         raise HTTPBadRequest('The body of the request cannot be read.') from error

@@ -79,6 +79,7 @@ def tasks(request: Any) -> dict[str, Any]:
 
 def tasks_page(request: Any) -> dict[str, Any]:
     """Return what the task page shows, apart from its macro."""
+    Filters.parse(request.GET)  # an unreadable query string is an error here, as in the JSON
     return {'title': localizer_of(request).translate(TASKS_TITLE), 'lang': language_of(request)}
 
 

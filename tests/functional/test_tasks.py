@@ -325,7 +325,7 @@ def test_a_query_that_is_not_utf_8(tasks):
 def test_cancel_buttons(tasks):
     with start_task('Import', owner='mary'), start_task('Fixed', owner='mary', cancellable=False):
         page = tasks(accept='text/html')
-        assert len(page.html.select('span.pp-cancel:not([hidden])')) == 1
+        assert len(page.html.select('button.pp-cancel:not([hidden])')) == 1
 
 
 @pytest.fixture

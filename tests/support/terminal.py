@@ -31,6 +31,8 @@ class Terminal:
     """
 
     def __init__(self, command, env, size=(24, 120)):
+        # Programs prefer these variables, which pytest-xdist sets, to the size of the terminal.
+        env = {name: value for name, value in env.items() if name not in ('COLUMNS', 'LINES')}
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', *size, 0, 0))
         self.process = subprocess.Popen(

@@ -61,7 +61,8 @@ def test_an_id_without_a_record_may_be_started(mode):
 @pytest.mark.parametrize(('old', 'modes'), [
     (BARE, {Start.ANY, Start.RESTORE}),
     (task_record(1, _changed=str(NOW)), {Start.ANY, Start.RESTORE}),
-    (task_record(2, _changed=str(NOW)), {Start.ANY}),
+    (task_record(2, _changed=str(NOW)), {Start.ANY, Start.NEW}),  # the same run: its start is repeated
+    (task_record(2, '"bob"', _heartbeat=str(NOW - 16)), {Start.ANY, Start.NEW}),
     (task_record(3, _changed=str(NOW)), {Start.ANY}),
     (task_record(1, '"bob"', _changed=str(NOW)), {Start.RESTORE}),
     (task_record(3, '"bob"', _changed=str(NOW)), set()),
