@@ -8,9 +8,9 @@ BIN = $(VENV)/bin
 LOCALE = pyramid_progress/locale
 
 # The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores.
-PYTEST = $(BIN)/coverage run -m pytest -q --numprocesses 4 --dist loadfile
+PYTEST = -m pytest -q --numprocesses 4 --dist loadfile
 
-.PHONY: demo test check lint lint-python lint-scripts python-tests script-tests slow-tests coverage versions manifest \
+.PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage versions manifest \
     bench programs messages clean
 
 demo: $(VENV)/demo
@@ -19,8 +19,8 @@ demo: $(VENV)/demo
 
 test: lint-python script-tests python-tests
 
-# Everything that `make test` leaves out, after it.
-check: test slow-tests coverage manifest versions
+# All tests, with coverage, and all checks.
+check: lint-python script-tests coverage manifest versions
 
 lint: lint-python lint-scripts
 
@@ -34,14 +34,12 @@ lint-scripts: node_modules
 	@if command -v npm >/dev/null 2>&1; then npm run --silent --if-present lint; fi
 
 python-tests: $(VENV)/dev node_modules
+	$(BIN)/python $(PYTEST) -m 'not slow'
+
+# All tests, slow ones included, and the lines that they have run, in all their processes.
+coverage: $(VENV)/dev node_modules
 	$(BIN)/coverage erase
-	$(PYTEST) -m 'not slow'
-
-slow-tests: $(VENV)/dev node_modules python-tests
-	$(PYTEST) -m slow
-
-# The lines that the tests of both targets have run, in all their processes.
-coverage: slow-tests
+	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -112,14 +112,16 @@ class Model(RuleBasedStateMachine):
     def start(self, progress_id, run, mode, owner):
         """What a task object does that has parts and can be cancelled."""
         old = self.tasks.get(progress_id)
-        may_start = old is None or (
-            mode is not Start.NEW
-            and (
+        if old is None:
+            may_start = True
+        elif mode is Start.NEW:
+            may_start = old.run == run
+        else:
+            may_start = (
                 old.is_bare
                 or (mode is Start.RESTORE and old.run < run)
                 or (mode is Start.ANY and (old.has_ended or old.status['owner'] == owner))
             )
-        )
         members = {'_parts': str(PARTS), '_cancellable': 'true', '_changed': str(int(self.storage.now()))}
         record = task_record(run, f'"{owner}"', **members)
         assert self.storage.start(progress_id, record, 60, mode) is may_start

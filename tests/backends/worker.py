@@ -19,7 +19,7 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
-from pyramid_progress.model.record import Start
+from pyramid_progress.model.record import Start, new_run
 from pyramid_progress.runtime import current_store
 
 # The folder of tests, for the modules of tests/support.
@@ -105,10 +105,8 @@ def claims(progress_ids, owner):
 def starts_of_new_ids(progress_ids, owner):
     """Start tasks whose ids must be new, and return those that this owner started."""
     storage = current_store().storage
-    owner = json.dumps(owner)
-    return [
-        progress_id for progress_id in progress_ids if storage.start(progress_id, task_record(1, owner), 60, Start.NEW)
-    ]
+    record = task_record(1, json.dumps(owner)) | {'_run': new_run(storage.now())}
+    return [progress_id for progress_id in progress_ids if storage.start(progress_id, record, 60, Start.NEW)]
 
 
 def restores(progress_ids, run):

@@ -194,7 +194,11 @@ def bodies():
             request = environment['request']
 
             def draw(example):
-                names = {'progress_id': example.id, 'progress_status': example.status, 'when_finished': 'reload'}
+                names = {
+                    'progress_id': example.id,
+                    'pyramid_progress_status': example.status,
+                    'when_finished': 'reload',
+                }
                 return render('pyramid_progress:web/templates/bar.pt', names, request)
 
             bodies = {}

@@ -148,9 +148,12 @@ class RedisStorage(Storage):
 
     def now(self) -> float:
         difference, good_until = self._clock
-        if monotonic() >= good_until:
-            difference = self._client.call(_clock_difference)
-            self._clock = (difference, monotonic() + CLOCK_LIFETIME)
+        asked = monotonic()
+        if asked >= good_until:
+            seconds, microseconds = self._client.call(methodcaller('time'))
+            answered = monotonic()
+            difference = seconds + microseconds / 1e6 - (asked + answered) / 2
+            self._clock = (difference, answered + CLOCK_LIFETIME)
         return monotonic() + difference
 
     def close(self) -> None:
@@ -171,14 +174,6 @@ class RedisStorage(Storage):
 
     def _run(self, it: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         return self._client.call(lambda client: it.run(client, keys, arguments))
-
-
-def _clock_difference(client: Any) -> float:
-    """Return by how much the server's clock is ahead of this machine's monotonic one, in seconds."""
-    client.ping()  # so that the time to connect does not count
-    asked = monotonic()
-    seconds, microseconds = client.time()
-    return float(seconds + microseconds / 1e6 - (asked + monotonic()) / 2)
 
 
 def _milliseconds(lifetime: float) -> int:
