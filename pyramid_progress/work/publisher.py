@@ -192,7 +192,7 @@ class Publisher(process.Participant):
             time.sleep(INTERVAL)
 
     def _announce_ends(self) -> None:
-        """Announce the ends that were written. A subscriber may take its time: no lock is held."""
+        """Announce the ends that were written. A subscriber may be slow: no lock is held."""
         while self._unannounced:
             task = self._unannounced[0]
             try:
