@@ -1135,6 +1135,7 @@ def test_the_url_may_allow_fewer_connections(private_redis):
     storage.close()
 
 
+@pytest.mark.slow  # its bound is a time, and other tests load the machine
 def test_many_threads_are_served_fairly(redis_url):
     """More threads than connections: each call takes less than the timeout, and none fails."""
     storage = open_storage(redis_url, uuid.uuid4().hex, timeout=1.0)
