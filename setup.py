@@ -48,6 +48,7 @@ test = [
     'pyramid_retry',
     'pyramid_tm',
     'pytest',
+    'pytest-rerunfailures',
     'pytest-timeout',
     'pytest-xdist',
     'python-memcached',
