@@ -73,6 +73,8 @@ class Runtime(process.Participant):
         self, settings: Settings, regions: Mapping[str, Region] = _NO_REGIONS, *, implicit_expire: bool = False
     ) -> None:
         self.settings = settings
+        self._tasks_region = settings.tasks_region
+        self._status_region = settings.status_region
         #: The regions that it sets up itself, by name.
         self.own_regions = {name: dict(region) for name, region in regions.items()}
         self._implicit_expire = implicit_expire
@@ -130,7 +132,7 @@ class Runtime(process.Participant):
 
     @property
     def _names(self) -> set[str]:
-        return {self.settings.tasks_region, self.settings.status_region}
+        return {self._tasks_region, self._status_region}
 
     def after_fork_in_child(self) -> None:
         self._lock = Lock()
@@ -156,12 +158,12 @@ class Runtime(process.Participant):
         return {name: self._region(name)['type'] for name in self._names}
 
     def _is_current(self, opened: _Opened) -> bool:
-        statuses: Region | None = cache_regions.get(self.settings.status_region)
-        tasks: Region | None = cache_regions.get(self.settings.tasks_region)
-        return opened.statuses == statuses and opened.tasks == tasks
+        # Every call asks this.
+        tasks, statuses, _ = opened
+        return tasks == cache_regions.get(self._tasks_region) and statuses == cache_regions.get(self._status_region)
 
     def _open(self) -> _Opened:
-        tasks, statuses = self.settings.tasks_region, self.settings.status_region
+        tasks, statuses = self._tasks_region, self._status_region
         found = {name: dict(cache_regions[name]) for name in (tasks, statuses) if name in cache_regions}
         regions = {name: self._region(name) for name in (tasks, statuses)}
         try:

@@ -12,11 +12,12 @@ Fixtures for pytest, with the application of the whole session, whose settings c
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
 import pyramid.testing
+from pyramid.config import global_registries
 from pyramid.registry import Registry, global_registry
 
 from .model.record import TERMINAL_STATUSES
@@ -40,20 +41,33 @@ def isolated(app: Any = None) -> Iterator[None]:
 
     :param app: an application that was made before the block: a WSGI application of Pyramid, or its configurator. In
         the block, it keeps tasks in the memory of this process, whatever its regions are, and begins with none; the
-        functions of :mod:`pyramid_progress` see the same tasks
+        functions of :mod:`pyramid_progress` see the same tasks, and :func:`pyramid_progress.new_request` returns
+        requests for it
     """
-    with isolated_runtime():
+    with isolated_runtime(), _current(app) if app is not None else nullcontext():
         publisher.forget_all()
-        before = None
-        if app is not None:
-            before = app.registry[REGISTRY_KEY]
-            set_runtime(app.registry, _memory_runtime(before.settings))
         try:
             yield
         finally:
             publisher.forget_all()
-            if before is not None:
-                app.registry[REGISTRY_KEY] = before
+
+
+@contextmanager
+def _current(app: Any) -> Iterator[None]:
+    """Give an application a store of its own, and make it the application of this process, during the block."""
+    registry, last = app.registry, global_registries.last
+    is_known = registry in global_registries
+    before = registry[REGISTRY_KEY]
+    set_runtime(registry, _memory_runtime(before.settings))
+    global_registries.add(registry)
+    try:
+        yield
+    finally:
+        registry[REGISTRY_KEY] = before
+        if not is_known:
+            global_registries.remove(registry)
+        if last is not None:
+            global_registries.add(last)
 
 
 def wait_for(progress_id: str, status: str = 'finished', timeout: float = 10.0) -> Status:

@@ -34,6 +34,10 @@ class _Task(NamedTuple):
     parts: dict[int, Record]
 
 
+#: Makes a task of a tuple, in a third of the time that the class takes: every change makes one.
+_task: Callable[[tuple[Record, float, dict[int, Record]]], _Task] = partial(tuple.__new__, _Task)
+
+
 class _Namespace:
     """The tasks of one namespace, and their indexes. They change under the lock of the memory only."""
 
@@ -225,13 +229,17 @@ class MemoryStorage(Storage):
         if not lock.acquire(True, self._timeout):
             raise StorageError(f'another thread held the lock for {self._timeout:g} s')
         try:
-            task = self._task(progress_id)
+            now = time.monotonic()
+            task = self._space.tasks.get(progress_id)
+            if task and now >= task.expires:
+                task = None
             record = rule(task.record if task else None)
             if record is None:
                 return False
-            self._sweep_if_due(progress_id)
+            if task is None:
+                self._sweep_if_due()
             kept = task.parts if task and keeps_parts else {}
-            self._space.put(progress_id, _Task(record, time.monotonic() + expire, kept))
+            self._space.put(progress_id, _task((record, now + expire, kept)))
             return True
         finally:
             lock.release()
@@ -253,10 +261,10 @@ class MemoryStorage(Storage):
                 self._space.put(progress_id, _Task(change.task, time.monotonic() + expire, task.parts))
             return change.activity
 
-    def _sweep_if_due(self, progress_id: str) -> None:
+    def _sweep_if_due(self) -> None:
         """Remove expired tasks; the next sweep is due at twice the number of tasks that are left."""
         tasks = self._space.tasks
-        if len(tasks) < self._next_sweep or progress_id in tasks:
+        if len(tasks) < self._next_sweep:
             return
         now = time.monotonic()
         for expired in [progress_id for progress_id, task in tasks.items() if task.expires <= now]:

@@ -12,6 +12,7 @@ from pyramid_progress import (
     get_running_tasks,
     init_progress_status,
     list_tasks,
+    new_request,
     set_progress_status,
     start_task,
 )
@@ -102,6 +103,13 @@ class TestIsolated:
             task.finish()
             time.sleep(0.4)
             assert get_progress_status('a') == {'status': 'unknown'}
+
+    def test_work_that_a_test_calls_by_itself_gets_a_request_for_the_application(self, app, make_app):
+        later = make_app()
+        with isolated(app.app), new_request() as request:
+            assert request.registry is app.app.registry
+        with new_request() as request:
+            assert request.registry is later.app.registry
 
     def test_an_application_that_does_not_include_the_add_on(self):
         with pytest.raises(KeyError, match='pyramid_progress'), isolated(pyramid_testing.setUp()):

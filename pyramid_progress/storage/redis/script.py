@@ -26,10 +26,10 @@ class Script:
             return client.eval(self._text, len(keys), *keys, *arguments)
 
 
-UPDATE = Script('record', 'change', 'update', 'bytes', 'index', 'update_rest')
-START = Script('record', 'bytes', 'index', 'start')
-END = Script('record', 'change', 'index', 'end')
-PART = Script('record', 'change', 'part', 'index', 'part_end')
-PRUNE = Script('record', 'index', 'prune')
+UPDATE = Script('form', 'update', 'record', 'change', 'bytes', 'index', 'update_rest')
+START = Script('form', 'record', 'bytes', 'index', 'start')
+END = Script('form', 'record', 'change', 'index', 'end')
+PART = Script('form', 'record', 'change', 'part', 'index', 'part_end')
+PRUNE = Script('form', 'record', 'index', 'prune')
 NEWEST = Script('bytes', 'newest')
 RUNNING = Script('running')

@@ -3,65 +3,53 @@
 --
 -- The answer of 'update_active' has for each record its Activity, or -1 if record.activity is None. A value that is not
 -- a record is an error; among several records, it stays as it is and counts as none.
+--
+-- Nearly all changes replace members of a running task, which stays in its place in the indexes. They come first, and
+-- without a function: creating and calling functions would take longer than all else. What remains is for update_rest.
 
-local ANY = '*'
+local ANY, NOTHING, RUNNING = '*', '{"\n}', '{"status":"running"\n'
 
-local is_active = ARGV[2] == 'update_active'
+local is_active, lifetime = ARGV[2] == 'update_active', ARGV[3]
 
--- The record that changes make of an old one, and whether it may have moved in the indexes.
-local function merge(record, changes)
-    if find(changes, MESSAGE, 1, true) and not find(changes, CODE, 1, true) then
-        record = without(record, CODE)
-    end
-    local is_moved, is_changed = false, false
-    for label, text in string.gmatch(changes, '(\n,"[^"]*":)([^\n]*)') do
-        record, is_changed = with(record, label, text)
-        if is_changed and (label == STATUS or label == RUN or label == ACKNOWLEDGED or label == OWNER) then
-            is_moved = true
-        end
-    end
-    return record, is_moved
-end
-
--- Records that need more functions, which is seldom.
-local rest = {}
-
-local answer = {}
+local answer, rest = {}, {}
 for i, key in ipairs(KEYS) do
-    local id, changes, run = sub(key, #prefix + 7), '\n,' .. sub(ARGV[2 * i + 2], 2), ARGV[2 * i + 3]
-    local old, problem = get(key)
-    if problem and #KEYS == 1 then
-        return problem
-    end
-    local is_run, is_ended = true, false
-    local new, is_moved
-    if is_active then
-        if old then
-            is_run, is_ended = run == ANY or value(old, RUN) == run, has_ended(old)
-            if is_run and not is_ended and find(changes, ':', 1, true) then
-                new, is_moved = merge(old, changes)
+    local record, changes, run = redis.pcall('GET', key), ARGV[2 * i + 2], ARGV[2 * i + 3]
+    local new
+    if
+        type(record) == 'string'
+        and sub(record, 1, #RUNNING) == RUNNING
+        and sub(record, -2) == '\n}'
+        and not find(record, ACKNOWLEDGED, 1, true)
+        and not find(record, CODE, 1, true)
+        and not find(record, PARTS, 1, true)
+        and (is_active or find(record, MESSAGE, 1, true))
+        and (run == ANY or find(record, RUN .. run .. '\n', 1, true))
+    then
+        new = record
+        local from = 2
+        while from < #changes - 2 do
+            local stop = find(changes, '\n', from, true)
+            local line = sub(changes, from, stop)
+            -- Most members keep their value. No value ends with the line of a member.
+            if not find(new, line, 1, true) then
+                local label = '\n,' .. sub(line, 1, (find(line, ':', 1, true)))
+                local first, last = find(new, label, 1, true)
+                if not first or label == RUN or label == OWNER then
+                    new = nil
+                    break
+                end
+                new = sub(new, 1, first + 1) .. line .. sub(new, find(new, '\n', last, true) + 1)
             end
+            from = stop + 2
         end
-    elseif not old or (find(old, ACKNOWLEDGED, 1, true) and not find(old, STARTED, 1, true)) then
-        new = merge('\n,"message":null\n,"length":null\n,"current":null\n}', changes)
-        -- If the store lost a task with this id, the running list may still have it.
-        redis.call('ZREM', prefix .. 'index:running', id)
-    elseif not find(old, ACKNOWLEDGED, 1, true) then
-        if not find(old, MESSAGE, 1, true) then
-            old = MESSAGE .. 'null' .. old
-        end
-        new, is_moved = merge(old, changes)
     end
-    if new then
-        put(key, id, new, ARGV[3])
-    end
-    local record = new or old
-    if is_moved or not is_run then
-        rest[#rest + 1] = {i, id, old, new, run}
-    elseif record then
-        answer[i] = (is_ended and ENDED or 0) + (find(record, CANCEL, 1, true) and CANCELLING or 0)
+    if not new then
+        rest[#rest + 1] = i
     else
-        answer[i] = -1
+        if changes ~= NOTHING then
+            redis.call('SET', key, new, 'PX', lifetime)
+        end
+        answer[i] = find(new, CANCEL, 1, true) and CANCELLING or 0
     end
 end
 if #rest == 0 then
