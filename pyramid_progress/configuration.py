@@ -11,6 +11,7 @@ from .runtime import Runtime, set_runtime
 from .system import process
 from .version import __version__
 from .web import views
+from .web.answers import answers, not_allowed
 from .web.rendering import PACKAGE
 from .web.request import THREADS_KEY, Progress
 from .work.errors import TaskCancelled
@@ -39,22 +40,25 @@ def includeme(config: Any) -> None:
     config.add_translation_dirs(f'{PACKAGE}:locale')
     config.add_renderer(_RENDERER, JSON())
     options = {
-        'permission': settings.permission or NO_PERMISSION_REQUIRED,
-        'decorator': views.json_errors,
+        # A permission of its own is checked by answers(), so that its error is JSON for a JSON client.
+        'permission': NO_PERMISSION_REQUIRED,
+        'decorator': answers(settings.permission),
         'require_csrf': False,  # pyramid_progress.web.csrf checks what needs it
     }
-    json = {'renderer': _RENDERER, **options}
-    config.add_route('progress_status', 'progress_status', request_method='GET')
-    config.add_view(views.get_progress_status_view, route_name='progress_status', **json)
-    config.add_route('progress_cancel', 'progress_cancel', request_method='POST')
-    config.add_view(views.cancel, route_name='progress_cancel', **json)
-    config.add_route('progress_remove', 'progress_remove', request_method='POST')
-    config.add_view(views.remove, route_name='progress_remove', **json)
-    config.add_route('progress_tasks', 'progress_tasks', request_method='GET')
-    config.add_view(views.tasks, route_name='progress_tasks', **json)
+    for name, view, method in (
+        ('progress_status', views.get_progress_status_view, 'GET'),
+        ('progress_cancel', views.cancel, 'POST'),
+        ('progress_remove', views.remove, 'POST'),
+        ('progress_tasks', views.tasks, 'GET'),
+    ):
+        config.add_route(name, name)
+        config.add_view(view, route_name=name, request_method=method, renderer=_RENDERER, **options)
+        allowed = 'GET, HEAD' if method == 'GET' else method
+        config.add_view(not_allowed(allowed), route_name=name, **options)
     config.add_view(
         views.tasks_page,
         route_name='progress_tasks',
+        request_method='GET',
         renderer=f'{PACKAGE}:web/templates/tasks_page.pt',
         accept='text/html',
         **options,

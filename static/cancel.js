@@ -25,15 +25,16 @@ function sendForm(action, fields) {
 }
 
 /**
- * Sends the request, with the field that protects it against cross-site request forgery, and shows the answer.
+ * Sends the request, with the field or the header that protects it against cross-site request forgery, and shows the
+ * answer.
  *
  * @param {HTMLElement} button which has the data of the request
  * @param {Watch} watch of the bar
  */
-export async function cancel({ dataset: { action = '', csrfName, csrfToken = '' } }, watch) {
+export async function cancel({ dataset: { action = '', csrfName, csrfHeader, csrfToken = '' } }, watch) {
   const body = new URLSearchParams({ progress_id: watch.id });
   if (csrfName) body.set(csrfName, csrfToken);
-  const headers = { Accept: 'application/json' };
+  const headers = { Accept: 'application/json', ...(csrfHeader && { [csrfHeader]: csrfToken }) };
   const response = await fetch(action, { method: 'POST', body, headers }).catch(() => null);
   if (response?.ok && !response.redirected) watch.answer(await response.json(), performance.now());
   // After 409, the next poll shows the end.

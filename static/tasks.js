@@ -126,7 +126,8 @@ async function onSubmit(event) {
   if (!(form instanceof HTMLFormElement) || !form.matches(`${LIST} ${REMOVE}`)) return;
   event.preventDefault();
   const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
-  const headers = { Accept: 'application/json' };
+  const { csrfHeader, csrfToken = '' } = form.dataset;
+  const headers = { Accept: 'application/json', ...(csrfHeader && { [csrfHeader]: csrfToken }) };
   const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
   // 404: it was removed already; 409: a stalled task goes on.
   if (response && !response.redirected && (response.ok || response.status === 404 || response.status === 409)) {

@@ -9,6 +9,12 @@ from pyramid.httpexceptions import HTTPBadRequest
 UNREADABLE = (DeprecationWarning, LookupError, ValueError)
 
 
+def has_json_body(request: Any) -> bool:
+    """Return whether the body of a request is JSON."""
+    # A DummyRequest has no content type.
+    return getattr(request, 'content_type', None) == 'application/json'
+
+
 def posted_id(request: Any) -> str | None:
     """Return the ``progress_id`` in the body of a request, which is a form or a JSON object; None if there is none.
 
@@ -17,8 +23,7 @@ def posted_id(request: Any) -> str | None:
     :raises pyramid.httpexceptions.HTTPBadRequest: if the body cannot be read
     """
     try:
-        is_json = getattr(request, 'content_type', None) == 'application/json'  # a DummyRequest has none
-        body = request.json_body if is_json else request.POST
+        body = request.json_body if has_json_body(request) else request.POST
     except UNREADABLE as error:
         raise HTTPBadRequest('The body of the request cannot be read.') from error
     progress_id = body.get('progress_id') if hasattr(body, 'get') else None

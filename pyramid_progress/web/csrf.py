@@ -52,6 +52,17 @@ def field(request: Any) -> dict[str, str] | None:
     return {'name': name, 'value': get_csrf_token(request)} if name else None
 
 
+def header(request: Any) -> dict[str, str] | None:
+    """Return ``name`` and ``value`` of the header that a request needs to pass :func:`check`, if it cannot have a field instead.
+
+    That is so where the options of :meth:`pyramid.config.Configurator.set_default_csrf_options` name no ``token``.
+    """
+    if not _has_tokens(request) or field(request):
+        return None
+    options = request.registry.queryUtility(IDefaultCSRFOptions)
+    return {'name': options.header, 'value': get_csrf_token(request)}
+
+
 def _has_tokens(request: Any) -> bool:
     options = request.registry.queryUtility(IDefaultCSRFOptions)
     if options and not options.token and not options.header:

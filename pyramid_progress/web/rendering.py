@@ -169,6 +169,11 @@ class Rendering:
         return csrf.field(self.request)
 
     @property
+    def csrf_header(self) -> dict[str, str] | None:
+        """The header that a request needs, see :func:`.csrf.header`."""
+        return csrf.header(self.request)
+
+    @property
     def task_list(self) -> TaskList:
         """What the macro ``tasks`` draws."""
         listed = task_list(self.request, self.visitor)

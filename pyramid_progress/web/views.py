@@ -1,9 +1,6 @@
 """The views: statuses, the task list, and the cancel request."""
 
-import logging
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from typing import Any
 
 from pyramid.exceptions import PredicateMismatch
@@ -13,30 +10,22 @@ from pyramid.httpexceptions import (
     HTTPException,
     HTTPNotFound,
     HTTPSeeOther,
-    HTTPServiceUnavailable,
 )
 
 from ..model.messages import TASKS_TITLE
 from ..model.status import UNKNOWN, Status
 from ..model.values import check_id
 from ..statuses import request_cancel
-from ..storage import StorageError
 from ..work.errors import is_cancel
 from . import csrf
 from .access import Visitor
-from .body import posted_id
+from .answers import error_answer, wants_json
+from .body import has_json_body, posted_id
 from .i18n import language_of, localizer_of
 from .task_list import REMOVABLE_STATUSES, Filters, list_visible
 
-log = logging.getLogger(__name__)
-
 #: How many tasks one request may ask for.
 MAX_IDS = 50
-
-#: Seconds after which a client may ask again if the store does not answer.
-RETRY_AFTER = 2
-
-View = Callable[[Any, Any], Any]
 
 
 def get_progress_status_view(request: Any) -> dict[str, Any]:
@@ -133,10 +122,7 @@ def _posted_task(request: Any) -> tuple[Visitor, str, dict[str, Any], Status]:
 
 def _answer(request: Any, status: Status) -> Any:
     """Return a status for a JSON client, and a redirect to the page of the form for a browser."""
-    accepted = request.accept.acceptable_offers(['text/html', 'application/json'])
-    if accepted and accepted[0][0] == 'text/html':
-        return HTTPSeeOther(_page_of(request))
-    return status
+    return status if wants_json(request) else HTTPSeeOther(_page_of(request))
 
 
 def _page_of(request: Any) -> str:
@@ -154,29 +140,5 @@ def cancelled(error: Any, request: Any) -> HTTPException:
     """
     if not is_cancel(error):
         raise PredicateMismatch('The group contains other exceptions than TaskCancelled.')
-    return HTTPConflict('This was cancelled.')
-
-
-def json_errors(view: View) -> View:
-    """Decorate a view so that its errors are answers of its own.
-
-    They are returned, not raised, so that an application's own error pages do not replace them. No answer may be
-    cached: ``Cache-Control: no-store`` (RFC 9111 section 5.2.2.5).
-    """
-
-    @wraps(view)
-    def wrapper(context: Any, request: Any) -> Any:
-        try:
-            response = view(context, request)
-        except HTTPException as error:
-            response = error
-        except UnicodeDecodeError:
-            response = HTTPBadRequest('The query string is not UTF-8')
-        except StorageError as error:
-            log.warning('The status of a task cannot be read: %s', error)
-            response = HTTPServiceUnavailable('The progress of tasks cannot be read at the moment.')
-            response.headers['Retry-After'] = str(RETRY_AFTER)
-        response.headers['Cache-Control'] = 'no-store'
-        return response
-
-    return wrapper
+    conflict = HTTPConflict('This was cancelled.')
+    return error_answer(conflict, request) if has_json_body(request) else conflict

@@ -36,16 +36,16 @@ PPROGRESS = (sys.executable, '-m', 'pyramid_progress.scripts.pprogress')
 
 INI = """\
 [app:main]
-paste.app_factory = shop:main
+paste.app_factory = office:main
 cache.regions = default, persistent
 {cache}
 
 [app:wrong]
-paste.app_factory = shop:main
+paste.app_factory = office:main
 progress.timeout = soon
 
 [app:variable]
-paste.app_factory = shop:main
+paste.app_factory = office:main
 progress.timeout = %(seconds)s
 """
 
@@ -67,7 +67,7 @@ def redis(program, tmp_path):
 @pytest.fixture
 def environment(tmp_path):
     """An environment with the module of the application, whose functions are not called."""
-    tmp_path.joinpath('shop.py').write_text('def main(global_config, **settings):\n    raise SystemExit("called")\n')
+    tmp_path.joinpath('office.py').write_text('def main(global_config, **settings):\n    raise SystemExit("called")\n')
     return os.environ | {'PYTHONPATH': str(tmp_path), 'PYTHONIOENCODING': 'utf-8', 'TERM': 'xterm'}
 
 
@@ -77,7 +77,7 @@ def make_ini(tmp_path, environment, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def make(kind, **values):
-        path = tmp_path / 'shop.ini'
+        path = tmp_path / 'office.ini'
         path.write_text(INI.replace('{cache}', STORES[kind].format(**values)))
         configure(get_appsettings(str(path)))
         return path
@@ -386,14 +386,14 @@ def test_a_region_in_memory_gives_a_warning(make_ini, pprogress):
     ('arguments', 'reason'),
     [
         (['nosuch.ini'], 'cannot use nosuch.ini: .*No such file'),
-        (['shop.ini#nosuch'], "No section 'nosuch'"),
-        (['shop.ini#wrong'], "progress.timeout = 'soon': must be a number"),
-        (['shop.ini#variable'], 'seconds'),
-        (['shop.ini#variable', 'seconds=later'], "progress.timeout = 'later'"),
-        (['shop.ini', 'seconds'], 'seconds'),
-        (['shop.py'], 'cannot use shop.py: '),
+        (['office.ini#nosuch'], "No section 'nosuch'"),
+        (['office.ini#wrong'], "progress.timeout = 'soon': must be a number"),
+        (['office.ini#variable'], 'seconds'),
+        (['office.ini#variable', 'seconds=later'], "progress.timeout = 'later'"),
+        (['office.ini', 'seconds'], 'seconds'),
+        (['office.py'], 'cannot use shop.py: '),
         (['logging.ini'], "cannot use logging.ini: KeyError.'formatters'"),
-        (['shop.ini', '--watch'], '--watch needs a terminal'),
+        (['office.ini', '--watch'], '--watch needs a terminal'),
     ],
 )
 def test_an_invalid_argument_or_file_gives_the_reason(arguments, reason, ini, monkeypatch, capsys):
