@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import redis
 
@@ -11,6 +11,7 @@ from ..interface import StorageError
 from .location import Location
 from .semaphore import FairSemaphore
 
+P = ParamSpec('P')
 T = TypeVar('T')
 
 #: What a server answers that was, or is not yet, the primary. Redis before version 7 has it in the middle of the
@@ -48,12 +49,12 @@ class Client(process.Participant):
         """Close the connections that no thread uses. Others close with this object; a later call makes new ones."""
         _disconnect(self._redis)
 
-    def call(self, command: Callable[['redis.Redis'], T]) -> T:
-        """Return what *command* returns, which is called with redis-py's client.
+    def call(self, command: Callable[Concatenate['redis.Redis', P], T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call *command* with redis-py's client and the arguments that follow, and return its result.
 
-        It is called once more, on a new connection, if the connection broke, or the server is not the primary: that is
-        how a restart or a failover shows. It may then take effect twice. All commands of the driver may, except that
-        the acknowledgement of a finished task then returns False.
+        If the connection breaks, or the server is not the primary, as after a restart or a failover, the command is
+        repeated once on a new connection. It may then take effect twice. No command of the driver does harm by that;
+        only the acknowledgement of a finished task returns False at its repetition.
 
         :raises StorageError: if the server does not answer, or refuses the command
         """
@@ -61,25 +62,21 @@ class Client(process.Participant):
         connections = self._connections
         if not connections.acquire(self._timeout / 2):
             raise StorageError(f'all {self._location.max_connections} connections to Redis at {self.name} are in use')
-        try:
-            return self._attempt(command, began)
-        finally:
-            connections.release()
-
-    def _attempt(self, command: Callable[['redis.Redis'], T], began: float) -> T:
         client = self._redis
         try:
             try:
-                return command(client)
+                return command(client, *arguments, **options)
             except (redis.RedisError, OSError) as error:
                 if not _is_of_connection(error):
                     raise
                 _disconnect(client)  # Connections made before the failure lead to the same server.
                 if monotonic() - began >= self._timeout / 2:
                     raise
-            return command(client)
+            return command(client, *arguments, **options)
         except (redis.RedisError, OSError) as error:
             raise StorageError(f'Redis at {self.name} failed: {error}') from error
+        finally:
+            connections.release()
 
 
 def _disconnect(client: 'redis.Redis') -> None:

@@ -10,9 +10,10 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby, islice
-from operator import methodcaller
 from time import monotonic
 from typing import Any
+
+from redis import Redis
 
 from ...model.record import RUNNING_KEY, Activity, Record, Start, dump
 from ..interface import Entry, Storage, StorageError
@@ -82,7 +83,7 @@ class RedisStorage(Storage):
         for start in range(0, len(progress_ids), _KEYS_PER_CALL):
             part = progress_ids[start : start + _KEYS_PER_CALL]
             keys = [self._key(progress_id) for progress_id in part]
-            values: list[Any] = self._client.call(methodcaller('mget', keys))
+            values: list[Any] = self._client.call(Redis.mget, keys)
             texts.update(
                 (progress_id, text)
                 for progress_id, value in zip(part, values, strict=True)
@@ -93,7 +94,7 @@ class RedisStorage(Storage):
     def _get_serialized(self, progress_id: str) -> dict[str, str]:
         key = self._key(progress_id)
         try:
-            value: bytes | None = self._client.call(methodcaller('get', key))
+            value: Any = self._client.call(Redis.get, key)
         except StorageError as error:
             if 'WRONGTYPE' in str(error):
                 raise self._not_a_record(key) from error.__cause__
@@ -150,7 +151,7 @@ class RedisStorage(Storage):
         difference, good_until = self._clock
         asked = monotonic()
         if asked >= good_until:
-            seconds, microseconds = self._client.call(methodcaller('time'))
+            seconds, microseconds = self._client.call(Redis.time)
             answered = monotonic()
             difference = seconds + microseconds / 1e6 - (asked + answered) / 2
             self._clock = (difference, answered + CLOCK_LIFETIME)
@@ -173,7 +174,7 @@ class RedisStorage(Storage):
         return self._run(change, keys, (*common, *arguments))
 
     def _run(self, it: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
-        return self._client.call(lambda client: it.run(client, keys, arguments))
+        return self._client.call(it.run, keys, arguments)
 
 
 def _milliseconds(lifetime: float) -> int:

@@ -44,7 +44,9 @@ elseif old and find(old, STARTED, 1, true) then
     end
 end
 redis.call('SET', key, ARGV[4], 'PX', lifetime)
-redis.call('DEL', prefix .. 'parts:' .. id)
+if find(new, PARTS, 1, true) or (old and find(old, PARTS, 1, true)) then
+    redis.call('DEL', prefix .. 'parts:' .. id)
+end
 local owner = move(id, old, new)
 if has_ended(new) then
     -- If the store lost the task, the running list may still have it.

@@ -34,7 +34,7 @@ for _, i in ipairs(rest) do
         redis.call('ZREM', prefix .. 'index:running', id)
     elseif not find(old, ACKNOWLEDGED, 1, true) then
         if not find(old, MESSAGE, 1, true) then
-            old = MESSAGE .. 'null' .. old
+            old = with(old, MESSAGE, 'null')
         end
         new, is_moved = merge(old, changes)
     end
