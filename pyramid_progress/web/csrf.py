@@ -53,7 +53,7 @@ def field(request: Any) -> dict[str, str] | None:
 
 
 def header(request: Any) -> dict[str, str] | None:
-    """Return ``name`` and ``value`` of the header that a request needs to pass :func:`check`, if it cannot have a field instead.
+    """Return ``name`` and ``value`` of the header that a request needs to pass :func:`check`, if no field can.
 
     That is so where the options of :meth:`pyramid.config.Configurator.set_default_csrf_options` name no ``token``.
     """

@@ -298,9 +298,6 @@ class TestCancel:
     def test_a_body_that_cannot_be_read_is_400(self, make_app, body, kind):
         make_app().post('/progress_cancel', body, headers=JSON | SAME_ORIGIN | {'Content-Type': kind}, status=400)
 
-    def test_a_get_changes_nothing(self, make_app, task):
-        make_app().get('/progress_cancel?progress_id=' + task().id, status=404)
-
     def test_without_a_policy_no_user_is_an_operator(self, make_app, task):
         app = make_app(**{'progress.operator_permission': 'operate', 'progress.access': 'owner'})
         owned = task(owner='mary')

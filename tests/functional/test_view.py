@@ -107,11 +107,6 @@ def test_without_linger_an_acknowledged_task_is_unknown(make_app):
     assert ask(app, 'a').json == {'status': 'unknown'}
 
 
-@pytest.mark.parametrize('method', ['post', 'put', 'delete'])
-def test_only_a_get_is_answered(make_app, method):
-    getattr(make_app(), method)('/progress_status?progress_id=a', status=404)
-
-
 def test_a_head_request_acknowledges_nothing(make_app):
     app = make_app()
     init_progress_status('a', None, 'Import')
