@@ -11,9 +11,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-PLACES = ['pyramid_progress', 'static', 'tests', 'benchmarks', 'CHANGES.md', 'Makefile', 'pyproject.toml', 'setup.py']
+PLACES = [
+    'pyramid_progress',
+    'static',
+    'tests',
+    'benchmarks',
+    'examples',
+    'CHANGES.md',
+    'Makefile',
+    'pyproject.toml',
+    'setup.py',
+]
 
-SUFFIXES = {'.css', '.ini', '.js', '.json', '.lua', '.md', '.mjs', '.pt', '.py', '.sh', '.toml', '.ts', ''}
+SUFFIXES = {'.css', '.ini', '.jinja2', '.js', '.json', '.lua', '.md', '.mjs', '.pt', '.py', '.sh', '.toml', '.ts', ''}
 
 #: What to look for, by the reason why it is not used. Upper and lower case are alike.
 REASONS = {
