@@ -1,5 +1,7 @@
 """A real browser: the system's Chromium, driven by Playwright."""
 
+import shutil
+
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -7,10 +9,11 @@ from playwright.sync_api import sync_playwright
 @pytest.fixture(scope='session')
 def launch(program):
     """Return a function that starts the system's Chromium. It takes Playwright's options."""
-    executable = program('chromium')
+    # Chromium without its own windows: a new page takes a quarter of the time.
+    executable = shutil.which('chromium-headless-shell') or program('chromium')
     with sync_playwright() as playwright:
-        yield lambda **options: playwright.chromium.launch(
-            executable_path=executable,
+        yield lambda executable_path=executable, **options: playwright.chromium.launch(
+            executable_path=executable_path,
             # Chromium does not run as root with its sandbox. The other options prevent requests of its own.
             args=[
                 '--no-sandbox',
@@ -35,8 +38,8 @@ def browser(launch):
 
 @pytest.fixture
 def page(browser):
-    """A page of a new visitor, without cookies and storage."""
-    context = browser.new_context(viewport={'width': 900, 'height': 700})
+    """A page of a new visitor, without cookies and storage. Reduced motion saves the processor."""
+    context = browser.new_context(viewport={'width': 900, 'height': 700}, reduced_motion='reduce')
     page = context.new_page()
     page.set_default_timeout(30_000)
     yield page

@@ -10,6 +10,8 @@ from pyramid_progress.work.publisher import INTERVAL
 
 from .wsgi import serving, strictly
 
+slow = pytest.mark.slow
+
 PAGE = """<!DOCTYPE html><html lang="en"><head><title>Form</title>{assets}</head><body>
 <p id="error">{error}</p>
 <form action="/send" {attributes}>
@@ -150,7 +152,10 @@ def expect_answer(page):
     page.wait_for_selector('#answer')
 
 
-@pytest.mark.parametrize('way', [WRITTEN, BY_METHOD])
+WAYS = [WRITTEN, pytest.param(BY_METHOD, marks=slow)]
+
+
+@pytest.mark.parametrize('way', WAYS)
 def test_a_bar_shows_while_the_browser_waits(application, form, url, way):
     application.form = way
     form.goto(url, wait_until='networkidle')
@@ -186,6 +191,7 @@ def test_what_the_server_finds_wrong_comes_back_as_ever(application, form):
     assert first != second
 
 
+@slow
 def test_back_to_the_form(form):
     form.get_by_label('Name').fill('Mary')
     form.get_by_role('button', name='Send').click()
@@ -195,9 +201,9 @@ def test_back_to_the_form(form):
     assert not form.locator('pyramid-progress').is_visible()
 
 
-def test_back_to_the_form_as_it_was_left(launch, url):
+def test_back_to_the_form_as_it_was_left(launch, program, url):
     """In a browser that keeps pages as they were, as those of visitors do."""
-    browser = launch(ignore_default_args=['--disable-back-forward-cache'])
+    browser = launch(program('chromium'), ignore_default_args=['--disable-back-forward-cache'])
     page = browser.new_page()
     page.add_init_script(RECORD + SEND)
     page.goto(url, wait_until='networkidle')
@@ -256,6 +262,7 @@ def test_a_get_stays_as_it_is(form):
     assert form.locator('#answer').text_content() == 'Found by name=Mary&button=find'
 
 
+@slow
 def test_a_form_that_comes_later(form):
     form.evaluate("""() => {
         const [form] = document.forms;
@@ -278,7 +285,7 @@ def test_the_first_form_of_a_page_may_come_later(application, form, url):
     expect_bar(form, 'Sending Mary')
 
 
-@pytest.mark.parametrize('way', [WRITTEN, BY_METHOD])
+@pytest.mark.parametrize('way', WAYS)
 def test_without_script(application, browser, url, way):
     application.form = way
     page = browser.new_context(java_script_enabled=False).new_page()
@@ -291,6 +298,7 @@ def test_without_script(application, browser, url, way):
     page.context.close()
 
 
+@slow
 def test_another_bar_in_the_form_goes_on(application, form):
     form.evaluate("""() => {
         const bar = document.createElement('pyramid-progress');
@@ -304,7 +312,14 @@ def test_another_bar_in_the_form_goes_on(application, form):
     assert form.locator('pyramid-progress[progress-id=another]').count() == 1
 
 
-@pytest.mark.parametrize('name', ['append', 'matches', 'querySelector', 'getAttribute', 'method', 'progress_id'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'append',
+        *(pytest.param(name, marks=slow) for name in ('matches', 'querySelector', 'getAttribute', 'method')),
+        'progress_id',
+    ],
+)
 def test_fields_may_have_any_name(application, form, name):
     form.evaluate(
         "(name) => document.querySelector('[name=name]').insertAdjacentElement('afterend',"
@@ -316,6 +331,7 @@ def test_fields_may_have_any_name(application, form, name):
     assert application.posts[0]['progress_id'] == expect_bar(form, 'Sending Mary')
 
 
+@slow
 def test_what_is_prevented_last_of_all_leaves_nothing_behind(application, form):
     form.evaluate("addEventListener('submit', (event) => event.preventDefault())")
     send(form)

@@ -23,6 +23,8 @@ from pyramid_progress.demo.states import CONTENTS, STATES
 from .pages import serving as serving_pages
 from .wsgi import serving, strictly
 
+slow = pytest.mark.slow
+
 VALIDATOR = Path(__file__).parents[2] / 'node_modules/.bin/html-validate'
 
 PAGE = """<!DOCTYPE html>
@@ -125,7 +127,12 @@ def open_page(visitor, url, context):
 
 @pytest.mark.parametrize(
     ('application', 'context'),
-    [*((False, name) for name in ('div', 'form', 'p', 'td', 'label')), (True, 'form')],
+    [
+        (False, 'form'),
+        pytest.param(True, 'form', marks=slow),
+        (False, 'label'),
+        *(pytest.param(False, name, marks=slow) for name in ('div', 'p', 'td')),
+    ],
     indirect=['application'],
 )
 def test_the_button_cancels_the_task(application, url, visitor, context):
@@ -138,7 +145,7 @@ def test_the_button_cancels_the_task(application, url, visitor, context):
         assert visitor.locator('[name=before]').input_value() == '1'
 
 
-@pytest.mark.parametrize('application', [False, True], indirect=True)
+@pytest.mark.parametrize('application', [pytest.param(False, marks=slow), True], indirect=True)
 def test_the_form_of_the_page_has_its_own_fields_only(application, url, visitor):
     open_page(visitor, url, 'form')
     visitor.locator('[name=after]').press('Enter')

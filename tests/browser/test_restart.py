@@ -8,6 +8,8 @@ import pytest
 
 from .pages import bar, serving
 
+slow = pytest.mark.slow
+
 #: The same task in its first and its second run.
 FIRST = {'status': 'running', 'label': 'First', 'current': 42, 'length': 100, 'started': '2026-01-01T00:00:00.1+00:00'}
 FIRST_END = FIRST | {'status': 'finished', 'current': 100}
@@ -79,8 +81,17 @@ RESTARTS = {
 }
 
 
-@pytest.mark.parametrize('way', RESTARTS)
-@pytest.mark.parametrize('is_rendered', [False, True])
+@pytest.mark.parametrize(
+    ('is_rendered', 'way'),
+    [
+        (True, 'method'),
+        (False, 'attribute'),
+        pytest.param(False, 'method', marks=slow),
+        pytest.param(True, 'attribute', marks=slow),
+        pytest.param(False, 'property', marks=slow),
+        pytest.param(True, 'property', marks=slow),
+    ],
+)
 def test_a_restarted_element_ignores_the_end_that_was_shown(show, server, way, is_rendered):
     attributes = {'status': json.dumps(FIRST_END)} if is_rendered else {}
     page = show(bar('a', **attributes), a=FIRST_END)
@@ -99,7 +110,7 @@ def test_a_restarted_element_ignores_the_end_that_was_shown(show, server, way, i
     wait_for_state(page, 'finished', 'Second')
 
 
-@pytest.mark.parametrize('way', ['property', 'attribute'])
+@pytest.mark.parametrize('way', [pytest.param('property', marks=slow), 'attribute'])
 def test_the_same_id_does_not_restart_a_task_that_runs(show, server, way):
     page = show(bar('a'), a=FIRST)
     wait_for_state(page, 'running', 'First')
@@ -122,7 +133,9 @@ def test_an_element_is_restarted_outside_the_page(show, server):
     wait_for_state(page, 'waiting')
 
 
-@pytest.mark.parametrize('end', [FIRST_END, FIRST | {'status': 'failed', 'message': 'Line 7 is empty'}])
+@pytest.mark.parametrize(
+    'end', [FIRST_END, pytest.param(FIRST | {'status': 'failed', 'message': 'Line 7 is empty'}, marks=slow)]
+)
 def test_a_copy_of_an_ended_element_shows_the_end_without_a_request(show, server, end):
     page = show(bar('a'), a=FIRST)
     wait_for_state(page, 'running', 'First')
@@ -169,7 +182,7 @@ def test_htmx_settles_the_attributes_of_an_ended_element(show, server):
 # The attribute when-finished
 
 
-@pytest.mark.parametrize('attributes', [{}, {'status': json.dumps(FIRST)}])
+@pytest.mark.parametrize('attributes', [{}, pytest.param({'status': json.dumps(FIRST)}, marks=slow)])
 def test_the_page_is_reloaded_once(show, server, loads, attributes):
     """Even if the server, like this one, never renders the end."""
     page = show(bar('a', when_finished='reload', **attributes), a=FIRST)
@@ -209,10 +222,10 @@ def test_a_page_follows_the_link_of_the_result_once(show, server, loads):
 @pytest.mark.parametrize(
     ('action', 'end'),
     [
-        ('result', FIRST_END),
+        pytest.param('result', FIRST_END, marks=slow),
         ('result', FIRST_END | {'result': {'url': 'javascript:document.write(1)'}}),
-        ('other', FIRST_END | {'result': {'url': '/table'}}),
-        ('reload', FIRST | {'status': 'failed'}),
+        pytest.param('other', FIRST_END | {'result': {'url': '/table'}}, marks=slow),
+        pytest.param('reload', FIRST | {'status': 'failed'}, marks=slow),
         ('result', FIRST | {'status': 'cancelled', 'result': {'url': '/table'}}),
     ],
 )
@@ -225,7 +238,7 @@ def test_a_page_stays_if_there_is_nothing_to_do(show, server, loads, action, end
     assert loads == ['/']
 
 
-@pytest.mark.parametrize('action', ['reload', 'result'])
+@pytest.mark.parametrize('action', ['reload', pytest.param('result', marks=slow)])
 def test_a_page_does_not_react_to_an_end_that_the_server_rendered(show, loads, action):
     end = FIRST_END | {'result': {'url': '/table'}}
     page = show(bar('a', when_finished=action, status=json.dumps(end)), a=end)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from pyramid.config import Configurator
+from pyramid.session import SignedCookieSessionFactory
 
 from pyramid_progress import (
     TaskCancelled,
@@ -27,6 +28,19 @@ def url():
         config.include('pyramid_progress')
     with serving(strictly(config.make_wsgi_app())) as url:
         yield url
+
+
+@pytest.fixture
+def page(page):
+    """A page whose clock a test can advance."""
+    page.clock.install()
+    return page
+
+
+def wait_for(page, text):
+    """Wait until the page shows a text; time passes in which the page asks for what is new."""
+    page.clock.fast_forward(6000)
+    page.get_by_text(text, exact=True).first.wait_for()
 
 
 @pytest.fixture
@@ -59,15 +73,35 @@ def test_a_button_cancels(url, page, errors):
     assert not page.get_by_role('button', name='Cancel').is_visible()
 
 
+def test_the_buttons_send_a_token_that_is_accepted_in_a_header_only(page):
+    with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
+        config.set_security_policy(Mary())
+        config.set_session_factory(SignedCookieSessionFactory('secret'))
+        config.set_default_csrf_options(require_csrf=True, token=None, header='X-Key')
+        config.include('pyramid_progress')
+    init_progress_status('failed', 'mary', 'Old')
+    set_progress_status('failed', 'failed')
+    task = start_task('Import', owner='mary')
+    with serving(strictly(config.make_wsgi_app())) as url:
+        page.goto(url + '/progress_tasks')
+        page.get_by_role('button', name='Cancel').click()
+        page.get_by_text('Cancelling', exact=True).wait_for()
+        page.get_by_role('button', name='Remove').click()
+        page.locator('li', has_text='Old').wait_for(state='detached')
+        assert page.url == url + '/progress_tasks'
+    task.finish()
+
+
 @pytest.mark.parametrize('before', [0, 1])
 def test_new_tasks_come_in_on_top(url, page, errors, before):
     for _ in range(before):
         start_task('Old one', owner='mary').finish()
     page.goto(url + '/progress_tasks')
     with start_task('New one', owner='mary'):
-        page.get_by_text('New one', exact=True).wait_for()
+        wait_for(page, 'New one')
         assert labels(page)[0] == 'New one'
         assert page.get_by_role('button', name='Cancel').is_visible()
+    page.clock.fast_forward(6000)
     page.locator('li', has_text='New one').get_by_text('Finished', exact=True).wait_for()
 
 
@@ -92,7 +126,7 @@ def test_a_task_that_fails_takes_the_place_of_its_start_in_the_list_of_failed_on
     page.get_by_text('third', exact=True).wait_for()
     assert labels(page) == ['third', 'first']
     set_progress_status('second', 'failed', message='The disk is full')
-    page.get_by_text('The disk is full', exact=True).wait_for()
+    wait_for(page, 'The disk is full')
     assert labels(page) == ['third', 'second', 'first']
 
 
@@ -100,9 +134,9 @@ def test_an_ended_task_stays_in_the_list_of_running_ones(url, page, errors):
     start('Import')
     page.goto(url + '/progress_tasks?status=running')
     set_progress_status('Import', 'finished', message='Done')
-    page.get_by_text('Done', exact=True).wait_for()
+    wait_for(page, 'Done')
     start('Export')
-    page.get_by_text('Export', exact=True).wait_for()
+    wait_for(page, 'Export')
     assert labels(page) == ['Export', 'Import']
 
 
@@ -111,6 +145,7 @@ def test_an_ended_task_gets_its_duration_and_its_button(url, page, errors):
     page.goto(url + '/progress_tasks')
     assert page.get_by_role('button', name='Remove').count() == 0
     set_progress_status('Import', 'failed')
+    page.clock.fast_forward(6000)
     page.get_by_role('button', name='Remove').wait_for()
     assert page.locator('.pp-about dd').last.inner_text().startswith('0:0')
 
@@ -139,7 +174,7 @@ def test_a_new_run_of_an_id_replaces_the_old_one(url, page, errors):
     page.goto(url + '/progress_tasks')
     assert labels(page) == ['other', 'again']
     init_progress_status('again', 'mary', 'once more')
-    page.get_by_text('once more', exact=True).wait_for()
+    wait_for(page, 'once more')
     assert labels(page) == ['once more', 'other']
 
 
@@ -149,7 +184,7 @@ def test_the_link_to_older_tasks_continues_after_the_last_one_that_is_shown(url,
     page.goto(url + '/progress_tasks')
     assert len(labels(page)) == 25
     start('New one')
-    page.get_by_text('New one', exact=True).wait_for()
+    wait_for(page, 'New one')
     first = labels(page)
     assert len(first) == 25
     page.get_by_role('link', name='Older tasks').click()

@@ -391,7 +391,7 @@ def test_a_region_in_memory_gives_a_warning(make_ini, pprogress):
         (['office.ini#variable'], 'seconds'),
         (['office.ini#variable', 'seconds=later'], "progress.timeout = 'later'"),
         (['office.ini', 'seconds'], 'seconds'),
-        (['office.py'], 'cannot use shop.py: '),
+        (['office.py'], 'cannot use office.py: '),
         (['logging.ini'], "cannot use logging.ini: KeyError.'formatters'"),
         (['office.ini', '--watch'], '--watch needs a terminal'),
     ],
