@@ -7,9 +7,8 @@ BIN = $(VENV)/bin
 
 LOCALE = pyramid_progress/locale
 
-# The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores. Some tests have
-# a bound in seconds, which a loaded machine can miss: a test that fails runs once more, and is listed as rerun.
-PYTEST = -m pytest -q --numprocesses 3 --dist loadfile --reruns 1
+# The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores.
+PYTEST = -m pytest -q --numprocesses 4 --dist loadfile
 
 .PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage versions manifest \
     bench programs messages clean

@@ -315,11 +315,12 @@ def status_of(status):
     return {name: value for name, value in status.items() if name != 'started'}
 
 
-def test_the_storage_does_what_the_model_does(region):
+@pytest.mark.parametrize('examples', [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_the_storage_does_what_the_model_does(region, examples):
     run_state_machine_as_test(
         type('Model', (Model,), {'region': region}),
         settings=settings(
-            max_examples=max(8, min(region.kind.many // 50, 30)),
+            max_examples=min(region.kind.many // 20, examples),
             stateful_step_count=40,
             deadline=None,
             # To shrink an example would take minutes where a call takes a millisecond.

@@ -152,7 +152,7 @@ class TestGevent:
         patch = 'import gevent.monkey\ngevent.monkey.patch_all()\nimport gevent'
         run(patch, CONFIGURE, greenlet, arguments=[region_type, tmp_path])
 
-    @pytest.mark.parametrize('region_type', ['sqlite', 'file'])
+    @pytest.mark.parametrize('region_type', ['sqlite', pytest.param('file', marks=pytest.mark.slow)])
     def test_gunicorn_s_gevent_workers_answer(self, region_type, tmp_path, free_port):
         pytest.importorskip('gevent')
         pytest.importorskip('gunicorn')
