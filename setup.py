@@ -39,6 +39,7 @@ test = [
     'gevent',
     'gunicorn',
     'hypothesis',
+    'jsonschema',
     'lingua',
     'numpy',
     'pip >= 22.3',  # its option --python
