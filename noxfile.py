@@ -1,11 +1,19 @@
 """The tests with every supported version of Python that is installed: ``nox``."""
 
+import os
+import shutil
+import subprocess
 import sys
 
 import nox
 
 #: The supported versions, apart from the one in which nox itself, and so `make test`, runs.
 VERSIONS = [f'3.{minor}' for minor in range(10, 15) if minor != sys.version_info.minor]
+
+if shutil.which('pyenv'):
+    # The programs of pyenv run only if their version is selected.
+    installed = subprocess.run(['pyenv', 'versions', '--bare'], check=True, capture_output=True, text=True).stdout
+    os.environ['PYENV_VERSION'] = ':'.join(installed.split())
 
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = 'venv'

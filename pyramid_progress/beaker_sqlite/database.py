@@ -372,7 +372,7 @@ _databases: WeakSet[Database] = WeakSet()
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
-    return sqlite3.connect(path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def _make_empty(path: Path) -> None:
