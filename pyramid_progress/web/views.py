@@ -31,13 +31,17 @@ MAX_IDS = 50
 def get_progress_status_view(request: Any) -> dict[str, Any]:
     """Return the status of the task, or the tasks, that a request asks for: the JSON view.
 
-    :param request: a request with ``progress_id`` in its query string, once or up to 50 times
+    An application can use it for a route of its own, to which a script sends the id by POST as well (see
+    ``docs/migration.md``).
+
+    :param request: a request with ``progress_id`` in its query string, once or up to 50 times, or once in the body of a
+        POST
     :return: for one id, the status without ``owner``; for several, a dict of statuses by id
     :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, an invalid one, or too many
     """
     progress_ids = _progress_ids(request)
     # HEAD is a safe method (RFC 9110 section 9.2.1) whose answer shows no end to anyone.
-    statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method == 'GET')
+    statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method != 'HEAD')
     return statuses if len(progress_ids) > 1 else statuses[progress_ids[0]]
 
 
@@ -47,6 +51,8 @@ def _progress_ids(request: Any) -> list[str]:
         progress_ids = query.getall('progress_id') if hasattr(query, 'getall') else [query['progress_id']]
     except KeyError:
         progress_ids = []
+    if not progress_ids and request.method == 'POST' and (posted := posted_id(request)):
+        progress_ids = [posted]
     if not progress_ids:
         raise HTTPBadRequest('Missing argument')
     if len(progress_ids) > MAX_IDS:

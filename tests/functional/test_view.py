@@ -1,10 +1,14 @@
 """The JSON view of statuses, over HTTP."""
 
 import json
+import re
+import textwrap
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.session import SignedCookieSessionFactory
 
 from pyramid_progress import (
@@ -120,6 +124,40 @@ def test_a_route_prefix_works(make_app):
     set_progress_status('a', current=1)
     assert app.get('/things/progress_status?progress_id=a').json['current'] == 1
     app.get('/progress_status?progress_id=a', status=404)
+
+
+class TestViewOfTheApplication:
+    """The view under the name that the script of pyams_utils polls, as docs/migration.md sets it up."""
+
+    @pytest.fixture
+    def app(self, make_app):
+        document = Path(__file__).parents[2] / 'docs' / 'migration.md'
+        code = textwrap.dedent(re.search(r'( *config\.add_view\(\n.*?\n *\)\n)', document.read_text(), re.DOTALL)[1])
+
+        def configure(config):
+            config.set_session_factory(SignedCookieSessionFactory('secret'))
+            config.set_default_csrf_options(require_csrf=True)
+            config.set_default_permission('edit')
+            exec(code, {'config': config, 'NO_PERMISSION_REQUIRED': NO_PERMISSION_REQUIRED})  # noqa: S102
+
+        return make_app(configure)
+
+    def test_a_post_of_the_script(self, app):
+        init_progress_status('a', None, 'Import')
+        set_progress_status('a', 'finished')
+        assert app.post('/get-progress-status.json', {'progress_id': 'a'}, xhr=True).json['label'] == 'Import'
+        assert get_progress_status('a') == {'status': 'unknown'}
+
+    def test_a_get(self, app):
+        set_progress_status('a', current=1)
+        assert app.get('/get-progress-status.json?progress_id=a', xhr=True).json['current'] == 1
+
+    @pytest.mark.parametrize(
+        ('body', 'content_type'),
+        [('', 'application/x-www-form-urlencoded'), ('progress_id=a', 'text/plain'), ('{', 'application/json')],
+    )
+    def test_a_post_without_an_id(self, app, body, content_type):
+        app.post('/get-progress-status.json', body, content_type=content_type, xhr=True, status=400)
 
 
 class TestAccess:
