@@ -10,7 +10,6 @@ from beaker.cache import cache_regions
 from pyramid.i18n import TranslationStringFactory
 from pyramid.registry import Registry
 from pyramid.testing import DummyRequest
-from support.records import task_record
 
 from pyramid_progress import (
     configure,
@@ -23,6 +22,7 @@ from pyramid_progress import (
 )
 from pyramid_progress.runtime import current_store
 from pyramid_progress.storage import beaker
+from pyramid_progress.testing.records import task_record
 from pyramid_progress.web.access import Visitor
 
 UNKNOWN = {'status': 'unknown'}

@@ -3,7 +3,6 @@
 import itertools
 
 import pytest
-from support.records import run_number, task_record
 
 from pyramid_progress import (
     forget_task,
@@ -15,6 +14,7 @@ from pyramid_progress import (
     set_progress_status,
 )
 from pyramid_progress.runtime import current_store
+from pyramid_progress.testing.records import task_record
 
 #: When the first of the tasks in these tests started, in milliseconds.
 START = 1_900_000_000_000
@@ -61,16 +61,6 @@ def test_the_list_holds_the_statuses_of_running_and_ended_tasks(region):
     assert list_tasks() == [{'progress_id': 'job'} | before]
     set_progress_status('job', 'failed')
     assert list_tasks() == [{'progress_id': 'job'} | before | {'status': 'failed'}]
-
-
-def test_the_newest_task_comes_first(start):
-    for name in ('b', 'd', 'a', 'c'):
-        start(name)
-    start('f', at=START + 1)
-    start('é', at=START + 1)
-    assert listed() == ['c', 'a', 'é', 'f', 'd', 'b']
-    start('d', at=START + 10)
-    assert listed() == ['d', 'c', 'a', 'é', 'f', 'b']
 
 
 def test_a_list_acknowledges_no_end(start):
@@ -138,23 +128,6 @@ def test_tasks_are_listed_by_tag(start):
     assert listed(tag='a', status='failed') == ['word']
 
 
-def test_a_task_that_is_restarted_by_another_owner_changes_lists(start):
-    start('job')
-    set_progress_status('job', 'failed')
-    assert listed(owner='ann') == listed(status='failed') == ['job']
-    start('job', '"bob"')
-    assert listed(owner='ann') == listed(status='failed') == []
-    assert listed(owner='bob') == listed(status='running') == listed() == ['job']
-
-
-def test_a_task_that_takes_its_end_back_is_on_the_list_of_running_tasks(start):
-    start('job')
-    set_progress_status('job', 'failed')
-    set_progress_status('job', 'running')
-    assert listed(status='failed') == []
-    assert listed(status='running') == ['job']
-
-
 def test_expired_tasks_are_on_no_list(region, start, wait_until):
     start('kept')
     current_store().storage.start('expired', task_record(START + 5), 1.5)
@@ -211,45 +184,3 @@ def test_the_task_to_go_on_after_must_exist(start):
     forget_task('other')
     with pytest.raises(ValueError, match=r"^before: there is no task 'other'$"):
         list_tasks(before='other')
-
-
-def test_entries_are_listed_by_key_each_once(start):
-    """An ended task is in several indexes."""
-    storage = current_store().storage
-    for number in range(6):
-        start(f'job {number}', '"bob"' if number % 2 else '"ann"')
-    set_progress_status('job 0', 'finished')
-    set_progress_status('job 1', 'finished')
-    storage.acknowledge('job 1', 60)
-    set_progress_status('job 2', 'failed')
-    every = [(START + number, f'job {number}') for number in range(6)][::-1]
-    assert storage.list_entries(['running', 'finished', 'failed', 'cancelled', 'owner:ann'], 9) == every
-    assert storage.list_entries(['running', 'finished', 'failed', 'cancelled'], 2) == every[:2]
-    assert storage.list_entries(['running', 'finished'], 2, storage.list_entries(['running'], 3)[2]) == every[4:]
-    assert storage.list_entries(['running'], 9) == [*every[:3], every[5]]
-    assert storage.list_entries(['finished'], 9) == every[4:]
-    assert storage.list_entries(['failed'], 9) == [every[3]]
-    assert storage.list_entries(['cancelled'], 9) == []
-    assert storage.list_entries(['owner:bob'], 9) == every[::2]
-
-
-def test_entries_that_are_still_true_are_not_pruned(start):
-    storage = current_store().storage
-    start('running')
-    start('failed')
-    set_progress_status('failed', 'failed')
-    for key in ('running', 'failed', 'owner:ann'):
-        before = storage.list_entries([key], 9)
-        storage.prune(key, ['running', 'failed', 'never used'])
-        assert storage.list_entries([key], 9) == before
-
-
-def test_an_update_does_not_move_a_task(start):
-    storage = current_store().storage
-    start('first')
-    start('second')
-    storage.update_active(
-        {'first': {'current': '1', '_heartbeat': repr(storage.now())}}, 60, {'first': run_number(START)}
-    )
-    set_progress_status('first', 'paused')
-    assert listed() == listed(owner='ann') == ['second', 'first']

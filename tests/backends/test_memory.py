@@ -4,10 +4,10 @@ import time
 from threading import Event, Thread
 
 import pytest
-from support.records import task_record
 
 from pyramid_progress.storage import StorageError
 from pyramid_progress.storage.memory import Memory, MemoryStorage
+from pyramid_progress.testing.records import task_record
 
 RUNNING = {'status': '"running"', 'owner': '"ann"', 'started': '"now"'}
 

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from pyramid.registry import Registry
 from pyramid.testing import DummyRequest
-from support.records import run_number, task_record
 
 from pyramid_progress import (
     cancel_task,
@@ -19,6 +18,7 @@ from pyramid_progress import (
 )
 from pyramid_progress.model.record import Activity, Start
 from pyramid_progress.runtime import current_store
+from pyramid_progress.testing.records import run_number, task_record
 from pyramid_progress.web.access import Visitor
 
 UNKNOWN = {'status': 'unknown'}

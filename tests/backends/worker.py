@@ -8,7 +8,6 @@ import json
 import sys
 import traceback
 from contextlib import suppress
-from pathlib import Path
 
 from beaker.cache import cache_regions
 
@@ -21,11 +20,7 @@ from pyramid_progress import (
 )
 from pyramid_progress.model.record import Start, new_run
 from pyramid_progress.runtime import current_store
-
-# The folder of tests, for the modules of tests/support.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.records import task_record
+from pyramid_progress.testing.records import task_record
 
 
 def starts(name, count):

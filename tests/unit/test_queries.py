@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 from beaker.cache import cache_regions
-from support.records import task_record
 
 from pyramid_progress import init_progress_status, list_tasks, queries, set_progress_status
 from pyramid_progress.queries import ANY, find_tasks
 from pyramid_progress.storage import Entry, StorageError
 from pyramid_progress.storage.memory import MemoryStorage
+from pyramid_progress.testing.records import task_record
 
 
 class CountingStorage(MemoryStorage):

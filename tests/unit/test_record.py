@@ -1,7 +1,6 @@
 """The rules by which the records of tasks and parts change; that drivers follow them is the matter of other tests."""
 
 import pytest
-from support.records import run_number, task_record
 
 from pyramid_progress.model import parts
 from pyramid_progress.model.record import (
@@ -23,6 +22,7 @@ from pyramid_progress.model.record import (
     updated,
     updated_active,
 )
+from pyramid_progress.testing.records import run_number, task_record
 
 NOW = 1_900_000_000.0
 BARE = {'status': '"running"', 'message': 'null', 'length': 'null', 'current': 'null'}

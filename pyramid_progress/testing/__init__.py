@@ -20,13 +20,13 @@ import pyramid.testing
 from pyramid.config import global_registries
 from pyramid.registry import Registry, global_registry
 
-from .model.record import TERMINAL_STATUSES
-from .model.settings import Settings
-from .model.status import UNKNOWN, Status, decode, to_status
-from .runtime import REGISTRY_KEY, Runtime, get_runtime, isolated_runtime, set_runtime
-from .web.request import THREADS_KEY, Progress
-from .work.publisher import publisher
-from .work.threads import WorkerThreads
+from ..model.record import TERMINAL_STATUSES
+from ..model.settings import Settings
+from ..model.status import UNKNOWN, Status, decode, to_status
+from ..runtime import REGISTRY_KEY, Runtime, get_runtime, isolated_runtime, set_runtime
+from ..web.request import THREADS_KEY, Progress
+from ..work.publisher import publisher
+from ..work.threads import WorkerThreads
 
 #: Seconds between two reads of :func:`wait_for`.
 _PAUSE = 0.01
