@@ -17,6 +17,7 @@ from ..work.threads import Work, WorkerThreads
 from ..work.transactions import active_transaction, start_after_commit
 from .body import posted_id
 from .rendering import Rendering
+from .retry import forget_if_repeated
 
 #: An id that the widget generates.
 _WIDGET_ID = re.compile('[0-9a-f]{32}')
@@ -38,6 +39,9 @@ class Progress(Rendering):
         ``progress_id`` of that bar in its body: 32 hexadecimal digits. If it is anything else, or the id of any task
         that exists, the task gets a new id.
 
+        If pyramid_retry repeats the request, the task of the attempt that failed is forgotten; the next attempt can use
+        the posted id again.
+
         :param label: the name of the task, for visitors
         :param length: the total amount of work, in the task's own unit; None if it is not known (yet)
         :param tags: any JSON value, usually a list of strings
@@ -47,6 +51,7 @@ class Progress(Rendering):
         :raises ValueError: for NaN and infinities
         """
         task = self._open('running', label, length=length, tags=tags, cancellable=cancellable)
+        forget_if_repeated(self.request, task)
         if task.id == self._used_id:
             # The page with the form's bar is gone when the work is done: the response itself shows the end.
             self.request.add_finished_callback(partial(_acknowledge, task.id))

@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from threading import RLock
 from typing import Any, SupportsFloat
 
@@ -85,6 +86,9 @@ class TaskRun:
         self.is_cancelled = False
         #: Whether the work is in the task's own block, whose exception decides the end.
         self.is_in_block = False
+        #: Whether an error that leaves the block may be followed by another attempt at the work, for which the run is
+        #: forgotten; None if there is none. The caller that sets it calls :meth:`settle`.
+        self.may_be_undone: Callable[[BaseException], bool] | None = None
         #: The request for which the work is done, for :func:`.new_request`; None if it is not known.
         self.origin: Origin | None = None
         #: What the loops of the task test at each step.
@@ -101,6 +105,8 @@ class TaskRun:
         self._next_heartbeat = 0.0
         self._lock = RLock()
         self._error: BaseException | None = None
+        # The error after which the work may be attempted again.
+        self._unsettled: BaseException | None = None
         self._began = time.monotonic()
         self._epoch = publisher.epoch
 
@@ -255,8 +261,25 @@ class TaskRun:
         if error is None:
             self.end('finished')
             return
+        if self.may_be_undone is not None and self.may_be_undone(error):
+            self._unsettled = error
+            return
         end = end_of(error)
         self.end(end.status, end.message, code=end.code, error=error, at_once=end.code != 'interrupted')
+
+    def settle(self, *, is_undone: bool) -> None:
+        """Forget the run if another attempt follows; otherwise end it, if its block was left by an error.
+
+        :param is_undone: whether another attempt follows
+        """
+        self.may_be_undone = None
+        error, self._unsettled = self._unsettled, None
+        if is_undone:
+            with self._lock:
+                self._end = self._end or {'status': '"cancelled"'}
+            publisher.remove(self)
+        elif error is not None:
+            self.end_with(error)
 
     def end(
         self,
