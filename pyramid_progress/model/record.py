@@ -149,10 +149,10 @@ def updated(old: Record | None, changes: Record) -> Record | None:
 
 
 def updated_active(old: Record | None, changes: Record, run: str | None = None) -> Record | None:
-    """Return *old* with *changes* merged; None if it stays as it is.
+    """Return *old* with *changes* merged, or None if the record does not change.
 
-    That is if there is no record, it is not that of the *run*, if one is given, the task has ended, or there are no
-    changes.
+    It does not change if there is no record, if the task has ended, if there are no changes, or if a *run* is given and
+    the record is that of another run.
     """
     if old is None or not changes or has_ended(old) or (run is not None and old.get(RUN) != run):
         return None
@@ -162,7 +162,8 @@ def updated_active(old: Record | None, changes: Record, run: str | None = None) 
 def activity(record: Record | None, run: str | None = None) -> Activity | None:
     """Return what a publisher needs to know of a record after :func:`updated_active`.
 
-    None means that there is no record, or, for a *run*, one that it replaces with :attr:`Start.RESTORE`.
+    Return None if the store has lost the task: there is no record, or a *run* is given and the record is bare or that
+    of an older run. The publisher then restores its run with :attr:`Start.RESTORE`.
     """
     if record is None:
         return None

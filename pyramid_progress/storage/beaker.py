@@ -12,7 +12,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -26,12 +26,12 @@ from beaker.ext.sqla import SqlaNamespaceManager
 from beaker.synchronization import _synchronizers
 from beaker.util import SyncDict
 
-from ..model import parts
 from ..model import record as rules
 from ..model.record import Activity, Record, Start
 from ..system import process
-from .interface import Entry, Storage, StorageError
+from .interface import Entry, StorageError
 from .locks import REFUSED_WRITES, Locks
+from .parts import PartRule, PartStorage
 
 NAMESPACES = 64
 
@@ -48,10 +48,8 @@ _Stored = tuple[str, float, float]
 # indexes that it is in (record.index_keys):
 _Indexed = tuple[str, float, float, int, tuple[str, ...]]
 
-_PartRule = Callable[[Record | None, Record | None], parts.PartChange]
 
-
-class BeakerStorage(Storage):
+class BeakerStorage(PartStorage):
     """A region of a Beaker type: ``file``, ``dbm``, ``ext:database``, ``ext:memcached``, …
 
     :param region: the region's options, with a ``type`` that Beaker knows
@@ -171,26 +169,7 @@ class BeakerStorage(Storage):
                 ids.update(bucket.listed())
         return ids
 
-    def start_part(
-        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
-    ) -> Activity | None:
-        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
-            return parts.start_part(
-                task, part, task_run=task_run, number=number, part_run=part_run, heartbeat=heartbeat
-            )
-
-        return self._change_part(progress_id, number, rule, expire)
-
-    def update_part(
-        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
-    ) -> Activity | None:
-        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
-            return parts.update_part(task, part, changes, task_run=task_run, number=number, part_run=part_run)
-
-        return self._change_part(progress_id, number, rule, expire)
-
-    def _change_part(self, progress_id: str, number: int, rule: _PartRule, expire: float) -> Activity | None:
-        """Store the records of a task and of a part that a rule returns."""
+    def _change_part(self, progress_id: str, number: int, rule: PartRule, expire: float) -> Activity | None:
         with self._bucket(progress_id, 'c') as bucket:
             task = bucket.get(progress_id)
             others = bucket.parts(progress_id)

@@ -43,8 +43,8 @@ class Storage(ABC):
     def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
         """Store the *record* of a new run for *expire* seconds, and index it (:func:`.record.index_keys`).
 
-        Return False, and change nothing, if :func:`.record.may_start` says so. Parts of an earlier run are removed, or
-        are not found any more.
+        Return False, and change nothing, if :func:`.record.may_start` does not allow the start. Parts of an earlier run
+        are removed, or are not found any more.
         """
 
     @abstractmethod

@@ -10,11 +10,11 @@ from itertools import groupby, islice
 from threading import Lock
 from typing import Any, NamedTuple
 
-from ..model import parts
 from ..model import record as rules
 from ..model.record import Activity, Record, Start
 from ..system import process
-from .interface import Entry, Storage, StorageError
+from .interface import Entry, StorageError
+from .parts import PartRule, PartStorage
 
 #: Up to this number of tasks, none is removed.
 _MIN_SWEEP = 64
@@ -101,7 +101,7 @@ class Memory(process.Participant):
         self.lock = Lock()
 
 
-class MemoryStorage(Storage):
+class MemoryStorage(PartStorage):
     """A region of the type ``memory``.
 
     :param region: the region's options; ``memory`` is the :class:`Memory` to use, by default a new one
@@ -173,24 +173,6 @@ class MemoryStorage(Storage):
             if now < task.expires and rules.is_listed(task.record)
         }
 
-    def start_part(
-        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
-    ) -> Activity | None:
-        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
-            return parts.start_part(
-                task, part, task_run=task_run, number=number, part_run=part_run, heartbeat=heartbeat
-            )
-
-        return self._change_part(progress_id, number, rule, expire)
-
-    def update_part(
-        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
-    ) -> Activity | None:
-        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
-            return parts.update_part(task, part, changes, task_run=task_run, number=number, part_run=part_run)
-
-        return self._change_part(progress_id, number, rule, expire)
-
     def now(self) -> float:
         return time.time()
 
@@ -244,14 +226,7 @@ class MemoryStorage(Storage):
         finally:
             lock.release()
 
-    def _change_part(
-        self,
-        progress_id: str,
-        number: int,
-        rule: Callable[[Record | None, Record | None], parts.PartChange],
-        expire: float,
-    ) -> Activity | None:
-        """Store the records of a task and of a part that a rule returns."""
+    def _change_part(self, progress_id: str, number: int, rule: PartRule, expire: float) -> Activity | None:
         with self._locked():
             task = self._task(progress_id)
             change = rule(task.record if task else None, task.parts.get(number) if task else None)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from ..beaker_sqlite.database import FILE_NAME, Database, Execute
 from ..beaker_sqlite.expiry import due, sweep
-from ..model import parts
 from ..model import record as rules
 from ..model.record import RUNNING_KEY, TERMINAL_STATUSES, Activity, Record, Start
-from .interface import Entry, Storage, StorageError
+from .interface import Entry, StorageError
+from .parts import PartRule, PartStorage
 from .sqlite_schema import SCHEMA, indexed
 
 _TEXT = 'SELECT record FROM progress WHERE namespace = ? AND expires > ? AND key = ?'
@@ -79,7 +79,7 @@ class _Row(NamedTuple):
 _row: Callable[[tuple[str, float, Record]], _Row] = partial(tuple.__new__, _Row)
 
 
-class SqliteStorage(Storage):
+class SqliteStorage(PartStorage):
     """A region of the type ``sqlite``.
 
     :param region: the region's options, with a ``data_dir``
@@ -180,24 +180,6 @@ class SqliteStorage(Storage):
             rows = execute(_RUNNING, (self._namespace, RUNNING_KEY, time.time())).fetchall()
         return {progress_id for (progress_id,) in rows}
 
-    def start_part(
-        self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
-    ) -> Activity | None:
-        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
-            return parts.start_part(
-                task, part, task_run=task_run, number=number, part_run=part_run, heartbeat=heartbeat
-            )
-
-        return self._change_part(progress_id, number, rule, expire)
-
-    def update_part(
-        self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
-    ) -> Activity | None:
-        def rule(task: Record | None, part: Record | None) -> parts.PartChange:
-            return parts.update_part(task, part, changes, task_run=task_run, number=number, part_run=part_run)
-
-        return self._change_part(progress_id, number, rule, expire)
-
     def now(self) -> float:
         return time.time()
 
@@ -234,14 +216,7 @@ class SqliteStorage(Storage):
             if self._put(execute, progress_id, row, new, now, expire, starts=starts):
                 return True
 
-    def _change_part(
-        self,
-        progress_id: str,
-        number: int,
-        rule: Callable[[Record | None, Record | None], parts.PartChange],
-        expire: float,
-    ) -> Activity | None:
-        """Store the records of a task and of a part that a rule returns."""
+    def _change_part(self, progress_id: str, number: int, rule: PartRule, expire: float) -> Activity | None:
         with self._writing as execute:
             now = time.time()
             # In one transaction from the beginning: there is more to change than one row.

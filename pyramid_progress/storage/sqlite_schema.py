@@ -39,9 +39,10 @@ SCHEMA = Schema(
             'DROP INDEX progress_due',
             'DROP INDEX progress_listed',
             'ALTER TABLE progress RENAME TO progress_1',
-            # The columns with the keys of the indexes that a task is in: its owner's, that of its end, and that of the
-            # running list. Their names are also those of the indexes.
-            # With row ids, since without them, a record of more than 488 bytes takes two pages: one with active parts.
+            # The columns `owner`, `ended` and `listed` hold the keys of the indexes that a task is in: the one of its
+            # owner, the one of its end, and the running list. Each has an SQL index, whose name ends with the column's.
+            # The table has row ids: without them, SQLite stores a record of more than 488 bytes in two pages, and the
+            # record of a task with active parts is longer than that.
             'CREATE TABLE progress (namespace TEXT, key TEXT, record TEXT NOT NULL,'
             ' expires REAL NOT NULL, expire REAL NOT NULL, due REAL NOT NULL,'
             ' owner TEXT, ended TEXT, listed TEXT, start INTEGER NOT NULL,'

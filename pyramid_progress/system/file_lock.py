@@ -1,8 +1,7 @@
 """Locks on files, among the processes of one machine. The system releases them when their holder dies.
 
-All code that locks files uses this module, the only one that needs ``fcntl``, which Windows does not have. SQLite locks
-files on every platform, and takes its place there. No lock depends on when a descriptor is closed: gevent defers
-:func:`os.close`.
+All code that locks files uses this module. It uses ``fcntl``, or on Windows, which does not have that module, the file
+locks of SQLite. Locks are released explicitly, and not by closing the file, since gevent defers :func:`os.close`.
 """
 
 import os
