@@ -36,7 +36,7 @@ def is_registered(region_type: str) -> bool:
 register_driver('memory', f'{__name__}.memory:MemoryStorage')
 register_driver('sqlite', f'{__name__}.sqlite:SqliteStorage')
 register_driver('ext:redis', f'{__name__}.redis:RedisStorage')
-register_driver('ext:rediscluster', f'{__name__}.redis:RedisStorage')
+register_driver('ext:rediscluster', f'{__name__}.redis:ClusterStorage')
 
 
 def open_storage(tasks: Mapping[str, Any], statuses: Mapping[str, Any], *, namespace: str, timeout: float) -> Storage:

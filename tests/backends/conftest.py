@@ -22,6 +22,7 @@ from threading import Barrier
 
 import pytest
 from beaker.cache import cache_regions
+from support.redis_cluster import RedisCluster
 from support.servers import MemcachedServer, RedisServer
 from support.waiting import wait_until
 
@@ -73,6 +74,7 @@ KINDS = [
     Kind('ext:memcached', many=2000, marks=(SLOW, LEAVES_SOCKETS)),
     Kind('sqlite', generic=False, many=2000),
     Kind('ext:redis', generic=False, server_clock=True, time_of_day=False, many=1000),
+    Kind('ext:rediscluster', generic=False, server_clock=True, time_of_day=False, many=300, marks=(SLOW,)),
 ]
 
 
@@ -94,6 +96,14 @@ def redis_url(program, tmp_path_factory):
     server = RedisServer(program('redis-server'), tmp_path_factory.mktemp('redis'))
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope='session')
+def redis_cluster(program, tmp_path_factory):
+    """Return a Redis Cluster that all tests of this process share, and leave as it is."""
+    cluster = RedisCluster(program('redis-server'), program('redis-cli'), tmp_path_factory.mktemp('cluster'))
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture
@@ -219,6 +229,8 @@ def region(request, directory, workers):
         options['url'] = request.getfixturevalue('memcached_url')
     elif kind.type == 'ext:redis':
         options['url'] = request.getfixturevalue('redis_url')
+    elif kind.type == 'ext:rediscluster':
+        options['urls'] = request.getfixturevalue('redis_cluster').urls
     region = Region(kind, options, workers)
     region.use()
     return region

@@ -480,8 +480,9 @@ def test_the_list_lives_as_long_as_the_statuses(region):
 
 def test_without_a_lifetime_in_the_ini_a_status_lives_for_the_progress_setting(region, wait_until):
     """pyramid_beaker fills in 60 seconds; the application did not ask for them."""
-    given = {f'cache.{name}': str(value) for name, value in region.options.items()}
-    configure(region.settings | given | {'cache.regions': 'default, persistent', 'progress.expire': '0.4'})
+    names = ('default', 'persistent')
+    given = {f'cache.{name}.{option}': str(value) for name in names for option, value in region.options.items()}
+    configure(region.settings | given | {'cache.regions': ', '.join(names), 'progress.expire': '0.4'})
     assert cache_regions['persistent']['expire'] == 60
     init_progress_status('job', 'ann', 'Import')
     assert get_running_tasks() == {'job'}

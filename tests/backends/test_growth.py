@@ -81,6 +81,12 @@ def records(region):
         redis = pytest.importorskip('redis')
         with redis.Redis.from_url(region.options['url']) as client:
             return len(client.keys(f'{{{namespace}}}:tasks:*')) + client.zcard(f'{{{namespace}}}:due')
+    if region.type == 'ext:rediscluster':
+        redis = pytest.importorskip('redis')
+        first, _, _ = region.options['urls'].partition(',')
+        with redis.RedisCluster.from_url(first) as client:
+            tasks = list(client.scan_iter(f'{{{namespace}:*}}:tasks:*'))
+            return len(tasks) + client.zcard(f'{{{namespace}:index:running}}:due')
     return sum(keys(region, f'{namespace}:{number:02x}') for number in range(beaker.NAMESPACES))
 
 

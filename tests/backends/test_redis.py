@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 
 from pyramid_progress.model import parts
 from pyramid_progress.model import record as rules
+from pyramid_progress.model.parts import PARTS
 from pyramid_progress.model.record import Activity, dump, load
 from pyramid_progress.storage import Entry, StorageError
-from pyramid_progress.storage.redis import RedisStorage, driver
+from pyramid_progress.storage.redis import RedisStorage, base
+from pyramid_progress.storage.redis.client import Client
 from pyramid_progress.storage.redis.location import MAX_CONNECTIONS
 from pyramid_progress.storage.redis.semaphore import FairSemaphore
 
@@ -190,9 +192,22 @@ def test_the_servers_time_is_read_once_a_minute(storage, proxy, monkeypatch):
     times = [storage.now() for _each in range(10)]
     assert times == sorted(times)
     assert proxy.round_trips == before
-    monkeypatch.setattr(driver, 'monotonic', lambda: time.monotonic() + 61)
+    monkeypatch.setattr(base, 'monotonic', lambda: time.monotonic() + 61)
     storage.now()
     assert proxy.round_trips == before + 1
+
+
+def test_a_slow_sample_of_the_servers_time_is_not_used(namespace, monkeypatch):
+    """The time to connect would count half."""
+    call, seconds = Client.call, [0.3, 0.0]
+
+    def slow(client, *arguments):
+        time.sleep(seconds.pop(0))
+        return call(client, *arguments)
+
+    monkeypatch.setattr(Client, 'call', slow)
+    assert abs(namespace.storage.now() - time.time()) < 0.1
+    assert seconds == []
 
 
 def test_a_long_list_is_read_in_parts(storage, proxy):
@@ -243,7 +258,7 @@ activity_times = st.sampled_from([{}, *({name: time} for name in ('_heartbeat', 
 
 @st.composite
 def records(draw, started=None):
-    """Give a record that a start or a change may leave, with its members in any order."""
+    """Give a record that a start or a change may leave, with its members in any order, often as a start has them."""
     record = {'status': draw(texts['status'])} | draw(changes) | draw(activity_times)
     if started is None and draw(st.booleans()):
         record.pop('owner', None)
@@ -251,6 +266,8 @@ def records(draw, started=None):
         record |= {'owner': draw(texts['owner']), 'started': '"now"', rules.RUN: draw(runs)}
         if started is None and draw(st.integers(0, 9)) == 0:
             del record[rules.RUN]
+    if draw(st.booleans()):
+        return {'status': draw(st.sampled_from(['"running"', record['status']]))} | record | {'message': '"so far"'}
     return dict(draw(st.permutations(list(record.items()))))
 
 
@@ -327,7 +344,9 @@ def test_the_script_starts_by_the_rules(shared_namespace, old, new, mode):
     assert shared_namespace.storage.start('job', new, 60, mode) is starts
     assert state.record == (new if starts else old)
     assert state.indexes == indexes_of(state.record)
-    assert state.parts == ({} if starts else {0: STATUS_AND_RUN})
+    # Parts are found only where the record has some.
+    has_parts = PARTS in new or PARTS in (old or {})
+    assert state.parts == ({} if starts and has_parts else {0: STATUS_AND_RUN})
 
 
 STATUS_AND_RUN = {'status': '"running"', rules.RUN: RUNS[0]}
@@ -759,11 +778,6 @@ def test_a_server_with_an_unknown_certificate_is_an_error(tls_url):
 def test_an_invalid_url_is_a_value_error(url):
     with pytest.raises(ValueError, match='url'):
         open_storage(url)
-
-
-def test_redis_cluster_is_refused():
-    with pytest.raises(ValueError, match='Redis Cluster'):
-        RedisStorage({'type': 'ext:rediscluster', 'urls': 'redis://localhost:7001'}, 'progress', 1.0)
 
 
 def test_the_extra_is_named_if_the_library_is_missing():

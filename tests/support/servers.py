@@ -82,10 +82,11 @@ class RedisServer(Server):
     :param path: the program
     :param directory: an empty directory
     :param options: more command line arguments
+    :param port: the port; any by default
     """
 
-    def __init__(self, path, directory, *options):
-        port = free_port()
+    def __init__(self, path, directory, *options, port=None):
+        port = port or free_port()
         self.url = f'redis://127.0.0.1:{port}/0'
         arguments = ['--port', str(port), '--bind', '127.0.0.1', '--dir', str(directory), '--save', '']
         super().__init__([path, *arguments, '--appendonly', 'no', *options], port)

@@ -1,10 +1,13 @@
-"""Regions of type ``ext:redis``: one Redis server, or a service that Redis Sentinel watches."""
+"""Regions of type ``ext:redis`` (one Redis server, or a service that Sentinel watches) and ``ext:rediscluster``."""
 
 try:
+    from .cluster_driver import ClusterStorage
     from .driver import RedisStorage
 except ModuleNotFoundError as error:
     if error.name != 'redis':
         raise
-    raise ImportError('a region of type ext:redis needs redis-py: install pyramid_progress[redis]') from error
+    raise ImportError(
+        'regions of type ext:redis and ext:rediscluster need redis-py: install pyramid_progress[redis]'
+    ) from error
 
-__all__ = ['RedisStorage']
+__all__ = ['ClusterStorage', 'RedisStorage']

@@ -16,13 +16,9 @@ if ARGV[2] == 'acknowledge' then
         local new = with(old, ACKNOWLEDGED, 'true')
         put(key, id, new, ARGV[3])
         move(id, old, new)
-        return 1
+        return result(1)
     end
 end
 redis.call('DEL', key, prefix .. 'parts:' .. id)
 move(id, old, nil)
-local _, owner = index_keys(old)
-if owner then
-    redis.call('ZREM', prefix .. 'due', id .. '\n' .. owner)
-end
-return 1
+return result(1)

@@ -1,42 +1,17 @@
--- The indexes of records.
-
--- A set of the keys of the indexes that a record, which may be nil, is in; and the key of its owner's.
-local function index_keys(record)
-    if not record or not find(record, STARTED, 1, true) then
-        return {}
-    end
-    local owner, status = value(record, OWNER), value(record, STATUS)
-    if owner == 'null' then
-        owner = 'ownerless'
-    elseif sub(owner, 1, 1) ~= '"' then
-        owner = 'owner:' .. owner
-    elseif find(owner, '\\', 1, true) then
-        owner = 'owner:' .. cjson.decode('[' .. owner .. ']')[1]
-    else
-        owner = 'owner:' .. sub(owner, 2, -2)
-    end
-    local keys = {[owner] = true}
-    if has_ended(record) then
-        keys[sub(status, 2, -2)] = true
-    end
-    if status ~= '"failed"' and status ~= '"cancelled"' and not find(record, ACKNOWLEDGED, 1, true) then
-        keys.running = true
-    end
-    return keys, owner
-end
-
-local function start_time(record)
-    return string.match(value(record, RUN) or '', '^"(%d+)') or '0'
-end
+-- Changes of the indexes of records.
 
 -- Update the indexes after a change of a record; the old and the new one may be nil. Return the key of its owner's.
 local function move(id, old, new)
     local keys, owner = index_keys(new)
     if old then
-        for key in pairs((index_keys(old))) do
+        local old_keys, old_owner = index_keys(old)
+        for key in pairs(old_keys) do
             if not keys[key] then
                 redis.call('ZREM', prefix .. 'index:' .. key, id)
             end
+        end
+        if not new and old_owner then
+            redis.call('ZREM', prefix .. 'due', id .. '\n' .. old_owner)
         end
     end
     if owner then
@@ -46,4 +21,14 @@ local function move(id, old, new)
         end
     end
     return owner
+end
+
+-- Take an id off the running list, which may still have it if the store lost its task.
+local function unlist(id)
+    redis.call('ZREM', prefix .. 'index:running', id)
+end
+
+-- What a script returns.
+local function result(answer)
+    return answer
 end

@@ -16,8 +16,8 @@ MAX_CONNECTIONS = 32
 _SCHEMES = ('redis://', 'rediss://', 'unix://')
 _SENTINEL_PORT = 26379
 
-#: Options of every connection, whatever the url says. RESP2 and bytes are what the driver reads. The driver itself
-#: repeats a call: redis-py would repeat each step of it, and not ask the sentinels again.
+#: Options of every connection, whatever the url says. RESP2 and bytes are what the drivers read. They repeat a call
+#: themselves: redis-py would repeat each step of it, and not ask again where the server is.
 _FIXED: Mapping[str, Any] = {
     'decode_responses': False,
     'encoding': 'utf-8',
@@ -64,18 +64,7 @@ class Location(NamedTuple):
             raise ValueError('a region of type ext:redis needs a url that begins with redis://, rediss:// or unix://')
         if sentinels and url.startswith('unix://'):
             raise ValueError('the url of a region of type ext:redis with sentinels begins with redis:// or rediss://')
-        try:
-            pool = redis.ConnectionPool.from_url(url)
-            pool.make_connection()  # It does not connect yet, but its options are checked.
-            options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
-        except ValueError:
-            raise ValueError('the url of a region of type ext:redis cannot be parsed') from None
-        except (TypeError, redis.RedisError) as error:
-            raise ValueError(f'the url of a region of type ext:redis is invalid: {error}') from None
-        for name in ('connection_class', 'max_connections'):
-            options.pop(name, None)
-        max_connections = min(pool.max_connections, MAX_CONNECTIONS)
-        return cls(pool.connection_class, {**options, **_FIXED}, max_connections, sentinels, service)
+        return cls(*parse_connection(url, 'the url of a region of type ext:redis'), sentinels, service)
 
     @property
     def name(self) -> str:
@@ -112,6 +101,26 @@ class Location(NamedTuple):
         is_tls = issubclass(self.connection_class, redis.SSLConnection)
         pool = SentinelConnectionPool(self.service, sentinels, ssl=is_tls, **options)  # type: ignore[no-untyped-call]
         return redis.Redis(connection_pool=pool)
+
+
+def parse_connection(url: str, subject: str) -> tuple[type[redis.Connection], dict[str, Any], int]:
+    """Return the class of a url's connections, their options, and how many connections a process may open.
+
+    :param url: as redis-py's ``from_url`` has it
+    :param subject: what it is, for error messages
+    :raises ValueError: if it is invalid. The message does not repeat it, since it may have a password.
+    """
+    try:
+        pool = redis.ConnectionPool.from_url(url)
+        pool.make_connection()  # It does not connect yet, but its options are checked.
+        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise ValueError(f'{subject} cannot be parsed') from None
+    except (TypeError, redis.RedisError) as error:
+        raise ValueError(f'{subject} is invalid: {error}') from None
+    for name in ('connection_class', 'max_connections'):
+        options.pop(name, None)
+    return pool.connection_class, {**options, **_FIXED}, min(pool.max_connections, MAX_CONNECTIONS)
 
 
 class _Sentinels(Sentinel):

@@ -1,14 +1,8 @@
 -- Start a run. ARGV[2] is the mode of record.Start, ARGV[3] the lifetime of the record in ms, ARGV[4] the record, ARGV[5]
 -- the time in ms by this server's clock. The answer is 1 if it started.
---
--- The sorted set PREFIX due has an entry for each owner of each id: the id, a line feed and the key of the owner's
--- index; its score is the time in ms at which its record expires, if it does not change. Every start examines some
--- entries that are due, so that the indexes lose the tasks whose record has expired.
-
-local EXAMINED = 4
 
 local key, mode, lifetime = KEYS[1], ARGV[2], ARGV[3]
-local id, new, due = sub(key, #prefix + 7), '\n,' .. sub(ARGV[4], 2), prefix .. 'due'
+local id, new = sub(key, #prefix + 7), '\n,' .. sub(ARGV[4], 2)
 local now = ARGV[5]
 
 local function is_in_use(record)
@@ -48,29 +42,6 @@ if find(new, PARTS, 1, true) or (old and find(old, PARTS, 1, true)) then
     redis.call('DEL', prefix .. 'parts:' .. id)
 end
 local owner = move(id, old, new)
-if has_ended(new) then
-    -- If the store lost the task, the running list may still have it.
-    local keys = index_keys(new)
-    if not keys.running then
-        redis.call('ZREM', prefix .. 'index:running', id)
-    end
+if has_ended(new) and not index_keys(new).running then
+    unlist(id)
 end
--- As text, which is much faster than a number.
-redis.call('ZADD', due, tostring(now + lifetime), id .. '\n' .. owner)
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, EXAMINED)) do
-    local its_id, its_owner = string.match(member, '^([^\n]*)\n(.*)$')
-    local its_key = prefix .. 'tasks:' .. its_id
-    local keys, present_owner = index_keys((get(its_key)))
-    if present_owner == its_owner then
-        local left = redis.call('PTTL', its_key)
-        redis.call('ZADD', due, tostring(now + (left < 0 and lifetime or left)), member)
-    else
-        redis.call('ZREM', due, member)
-        for _, name in ipairs({its_owner, 'running', 'finished', 'failed', 'cancelled'}) do
-            if not keys[name] then
-                redis.call('ZREM', prefix .. 'index:' .. name, its_id)
-            end
-        end
-    end
-end
-return 1

@@ -30,8 +30,7 @@ for _, i in ipairs(rest) do
         end
     elseif not old or (find(old, ACKNOWLEDGED, 1, true) and not find(old, STARTED, 1, true)) then
         new = merge('\n,"message":null\n,"length":null\n,"current":null\n}', changes)
-        -- If the store lost a task with this id, the running list may still have it.
-        redis.call('ZREM', prefix .. 'index:running', id)
+        unlist(id)
     elseif not find(old, ACKNOWLEDGED, 1, true) then
         if not find(old, MESSAGE, 1, true) then
             old = with(old, MESSAGE, 'null')
@@ -56,4 +55,4 @@ for _, i in ipairs(rest) do
         end
     end
 end
-return answer
+return result(answer)
