@@ -119,7 +119,9 @@ class RunContract(StorageCase):
                 partial(storage.start, f'job {number}', task_record(1000 + run, f'"{run}"'), 60, Start.NEW)
                 for run in range(4)
             ]
-            winner = at_once(*starts).index(True)
+            results = at_once(*starts)
+            assert results.count(True) == 1
+            winner = results.index(True)
             assert stored(storage, f'job {number}') == task_record(1000 + winner, f'"{winner}"')
 
     # The reuse of an id
