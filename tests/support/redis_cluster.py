@@ -1,5 +1,6 @@
 """A Redis Cluster of real servers."""
 
+import os
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -32,15 +33,18 @@ class RedisCluster:
     :param path: the program redis-server
     :param cli: the program redis-cli
     :param directory: an empty directory
-    :param options: more command line arguments of each server
+    :param password: the one of the default user, if it has one
+    :param replicas: how many replicas each primary has
     """
 
-    def __init__(self, path, cli, directory, *options):
+    def __init__(self, path, cli, directory, *, password='', replicas=1):
         self._cli = cli
+        self._password = password
         self._stack = ExitStack()
+        options = ['--requirepass', password, '--masterauth', password] if password else []
         self.servers = []
         try:
-            for number in range(6):
+            for number in range(3 + 3 * replicas):
                 its = directory / str(number)
                 its.mkdir()
                 cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', str(NODE_TIMEOUT)]
@@ -49,7 +53,7 @@ class RedisCluster:
                 self._stack.callback(server.stop)
                 self.servers.append(server)
             addresses = [f'127.0.0.1:{server.port}' for server in self.servers]
-            self.cli('create', *addresses, '--cluster-replicas', '1', '--cluster-yes')
+            self.cli('create', *addresses, '--cluster-replicas', str(replicas), '--cluster-yes')
             wait_until(self.is_complete, 30, 'the cluster does not become complete')
         except BaseException:
             self.stop()
@@ -60,9 +64,9 @@ class RedisCluster:
 
     def cli(self, *arguments):
         """Run ``redis-cli --cluster`` and return what it prints."""
-        result = subprocess.run(
-            [self._cli, '--cluster', *arguments], capture_output=True, text=True, timeout=120, check=False
-        )
+        environment = os.environ | ({'REDISCLI_AUTH': self._password} if self._password else {})
+        command = [self._cli, '--cluster', *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -71,53 +75,38 @@ class RedisCluster:
         """The addresses of all nodes, as the option of a region."""
         return ','.join(f'redis://127.0.0.1:{server.port}' for server in self.servers)
 
-    @staticmethod
-    def client(server):
+    def client(self, server):
         """Return a client of one node."""
-        return redis.Redis(port=server.port, socket_timeout=5)
+        return redis.Redis(port=server.port, password=self._password or None, socket_timeout=1)
 
     def primary_of(self, key):
-        """Return the server that has a key, as the first node that runs knows it."""
-        for server in self.servers:
-            try:
-                with self.client(server) as client:
-                    slot = client.execute_command('CLUSTER', 'KEYSLOT', key)
-                    for first, last, node in self._ranges(client):
-                        if first <= slot <= last:
-                            return self.by_port(node)
-            except redis.RedisError:
-                continue
-        raise AssertionError(f'no node serves {key!r}')
+        """Return the server that has a key."""
+        with self.client(self.servers[0]) as client:
+            slot = client.execute_command('CLUSTER', 'KEYSLOT', key)
+        [server] = [server for first, last, server in self._ranges() if first <= slot <= last]
+        return server
 
-    def by_port(self, port):
-        return next(server for server in self.servers if server.port == port)
+    def primaries(self, but=None):
+        """Return the servers that have slots.
 
-    @staticmethod
-    def _ranges(client):
-        """Return first slot, last slot and port of the primary of each range."""
-        return [
-            (int(first), int(last), int(port))
-            for (first, last), port in (
-                (slots, value['primary'][1]) for slots, value in client.execute_command('CLUSTER SLOTS').items()
-            )
-        ]
+        :param but: a server that is not asked
+        """
+        return list(dict.fromkeys(server for *_, server in self._ranges(but)))
 
-    def primaries(self):
-        """Return the servers that have slots now."""
-        for server in self.servers:
-            try:
-                with self.client(server) as client:
-                    return [self.by_port(port) for port in sorted({port for *_, port in self._ranges(client)})]
-            except redis.RedisError:
-                continue
-        raise AssertionError('no node answers')
+    def _ranges(self, but=None):
+        """Return the first and the last slot of each range, and the server that has it."""
+        asked = next(server for server in self.servers if server is not but)
+        with self.client(asked) as client:
+            slots = client.execute_command('CLUSTER SLOTS')
+        by_port = {server.port: server for server in self.servers}
+        return [(first, last, by_port[primary[1]]) for first, last, primary, *_ in slots]
 
     def is_complete(self):
         """Return whether all nodes know that all slots are served, and the replicas are up to date."""
         for server in self.servers:
             with self.client(server) as client:
                 info = client.execute_command('CLUSTER INFO')
-                if info['cluster_state'] != 'ok' or info['cluster_known_nodes'] != '6':
+                if info['cluster_state'] != 'ok' or info['cluster_known_nodes'] != str(len(self.servers)):
                     return False
                 role = client.role()
                 if role[0] == b'slave' and role[3] != b'connected':
