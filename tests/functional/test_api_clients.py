@@ -94,6 +94,13 @@ class TestJsonBodies:
         app = make_app(lambda config: config.set_csrf_storage_policy(CookieCSRFStoragePolicy()))
         send(app, route, {'progress_id': 'running'}, 400)
 
+    def test_a_page_that_sends_the_token_in_a_header(self, make_app):
+        app = make_app(lambda config: config.set_csrf_storage_policy(CookieCSRFStoragePolicy()))
+        app.set_cookie('csrf_token', 'secret')
+        with tasks():
+            answer = send(app, 'progress_cancel', {'progress_id': 'running'}, 200, {'X-CSRF-Token': 'secret'})
+        assert answer['status'] == 'cancelling'
+
     @pytest.mark.parametrize('route', POST)
     def test_a_store_that_is_down(self, make_app, tmp_path, route):
         app = make_app(**{'cache.type': 'file', 'cache.data_dir': str(tmp_path)})

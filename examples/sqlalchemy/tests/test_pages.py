@@ -47,6 +47,7 @@ def test_the_page_of_an_import_shows_its_bar(mary):
     page = mary.get(f'/import/{progress_id}')
     assert page.html.find('pyramid-progress')['progress-id'] == progress_id
     assert 'Importing contacts' in mary.get('/progress_tasks', headers={'Accept': 'text/html'})
+    mary.get('/import/no-such-import', status=404)
 
 
 def test_a_row_without_email_address(mary, dbsession):
