@@ -12,8 +12,8 @@ VERSIONS = [f'3.{minor}' for minor in range(10, 15) if minor != sys.version_info
 
 if shutil.which('pyenv'):
     # The programs of pyenv run only if their version is selected.
-    installed = subprocess.run(['pyenv', 'versions', '--bare'], check=True, capture_output=True, text=True).stdout
-    os.environ['PYENV_VERSION'] = ':'.join(installed.split())
+    versions = subprocess.run(['pyenv', 'versions', '--bare'], check=True, capture_output=True, text=True)  # noqa: S607
+    os.environ['PYENV_VERSION'] = ':'.join(versions.stdout.split())
 
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = 'venv'

@@ -5,7 +5,7 @@ import time
 import zope.sqlalchemy
 from pyramid.response import Response
 from pyramid_retry import mark_error_retryable
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import NullPool, create_engine, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from pyramid_progress import list_tasks, new_request
@@ -43,7 +43,8 @@ class Shop:
         self.view = None
         #: The ids of what the view submitted.
         self.ids = []
-        engine = create_engine(f'sqlite:///{directory}/shop.db')
+        # Without a pool, no connection stays open.
+        engine = create_engine(f'sqlite:///{directory}/shop.db', poolclass=NullPool)
         Base.metadata.create_all(engine)
         self._factory = sessionmaker(engine)
         self.app = make_app(self._configure, **settings)

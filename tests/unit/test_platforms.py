@@ -14,6 +14,7 @@ import pytest
 #: Hides what Windows does not have.
 HIDE_POSIX = """
     import os, sys
+    import pyramid.path  # on this platform, a package that it imports needs os.getuid
     for name in ('fcntl', 'grp', 'pwd', 'resource', 'termios', 'tty'):
         sys.modules[name] = None
     for name in ('fork', 'forkpty', 'register_at_fork', 'getuid', 'geteuid', 'getgid', 'killpg', 'O_NOFOLLOW'):
