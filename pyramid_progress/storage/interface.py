@@ -39,6 +39,14 @@ class Storage(ABC):
     #: Seconds that an acknowledged task stays by default; None for as long as any other record.
     default_linger: float | None = None
 
+    @property
+    def broke_at(self) -> float | None:
+        """When the connection to the store last broke, by :func:`time.monotonic`; minus infinity if it never did.
+
+        What the store took shortly before may be lost. None if the store does not lose what it took.
+        """
+        return None
+
     @abstractmethod
     def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
         """Store the *record* of a new run for *expire* seconds, and index it (:func:`.record.index_keys`).

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 from weakref import WeakSet
 
-from ..model.record import RUN, Activity, Record, Start
+from ..model.record import RUN, Activity, Record, Start, has_ended
 from ..runtime import Runtime
 from ..storage import StorageError
 from ..system import process
@@ -24,6 +24,12 @@ IDLE_TIMEOUT = 5.0
 
 #: Seconds during which the end of a task is written again if the store does not take it.
 END_TIMEOUT = 60.0
+
+#: Seconds during which an end that the store took may be lost, if the connection to the store breaks.
+LOSS_WINDOW = 10.0
+
+#: Seconds between two checks whether it broke, while there is nothing else to do.
+_CHECK_INTERVAL = 1.0
 
 #: Seconds that ends may take when the process ends.
 STOP_TIMEOUT = 1.5
@@ -58,10 +64,25 @@ class Published(Protocol):
         """Log the end, and notify its subscribers."""
 
 
-class _End:
-    """The end of a run that the store has not taken yet."""
+class _Ended:
+    """What is needed to write the end of a run again, without the task and what its user refers to."""
 
     def __init__(self, task: Published) -> None:
+        self.id = task.id
+        self.number = task.number
+        self.runtime = task.runtime
+        self.is_superseded = task.is_superseded
+        self._record = task.record()
+
+    def record(self) -> Record:
+        """Return the whole record."""
+        return self._record
+
+
+class _End:
+    """The end of a run that the store has not taken yet, or may have lost."""
+
+    def __init__(self, task: Published | _Ended) -> None:
         self.task = task
         self.deadline = time.monotonic() + END_TIMEOUT
 
@@ -85,6 +106,8 @@ class Publisher(process.Participant):
         self._condition = threading.Condition()
         self._tasks: set[Published] = set()
         self._ends: deque[_End] = deque()
+        #: Ends that stores took, which may lose them, and when they were sent, by :func:`time.monotonic`.
+        self._taken: deque[tuple[float, _Ended]] = deque()
         #: Ends that the thread announces, once it has written them.
         self._unannounced: deque[Published] = deque()
         self._thread: threading.Thread | None = None
@@ -117,11 +140,12 @@ class Publisher(process.Participant):
         )
         if at_once:
             task.announce_end()
-        if not is_written:
-            with self._condition:
+        with self._condition:
+            if not is_written:
                 self._ends.append(end)
                 if not at_once:
                     self._unannounced.append(task)
+            if not is_written or self._taken:
                 self._wake()
 
     def release(self, task: Published) -> None:
@@ -165,6 +189,7 @@ class Publisher(process.Participant):
             self.epoch = object()
             self._tasks.clear()
             self._ends.clear()
+            self._taken.clear()
             self._unannounced.clear()
             self._down.clear()
 
@@ -182,9 +207,16 @@ class Publisher(process.Participant):
     def _run(self) -> None:
         while True:
             with self._condition:
-                if not self._condition.wait_for(lambda: self._tasks or self._ends or self._unannounced, IDLE_TIMEOUT):
+                is_needed = self._condition.wait_for(
+                    lambda: self._tasks or self._ends or self._unannounced,
+                    _CHECK_INTERVAL if self._taken else IDLE_TIMEOUT,
+                )
+                if not is_needed and not self._taken:
                     self._thread = None
                     return
+            self._recall_ends()
+            if not is_needed:
+                continue
             with self._round_lock:
                 self._write_ends()
                 self._round()
@@ -295,7 +327,7 @@ class Publisher(process.Participant):
                 each.cancel()
 
     @staticmethod
-    def _supersede(task: Published) -> None:
+    def _supersede(task: Published | _Ended) -> None:
         if not task.is_superseded:
             task.is_superseded = True
             log.info('Task %s was started anew: its earlier run is no longer published.', task.id)
@@ -332,18 +364,32 @@ class Publisher(process.Participant):
                     self._ends.remove(end)
                 self._condition.notify_all()
 
+    def _recall_ends(self) -> None:
+        """Write ends again that a store took shortly before the connection to it broke."""
+        now = time.monotonic()
+        with self._condition:
+            for moment, task in [*self._taken]:
+                broke_at = task.runtime.store().storage.broke_at
+                is_lost = broke_at is not None and 0 <= broke_at - moment <= LOSS_WINDOW
+                if is_lost:
+                    self._ends.append(_End(task))
+                if is_lost or now - moment > LOSS_WINDOW:
+                    self._taken.remove((moment, task))
+
     def _write(self, end: _End) -> None:
         task = end.task
         if task.is_superseded:
             return
         storage, expire, _ = task.runtime.store()
-        record, runs = task.record(), {task.id: task.number}
+        record, runs, began = task.record(), {task.id: task.number}, time.monotonic()
         activity = storage.update_active({task.id: record}, expire, runs).get(task.id)
         if activity is None and not storage.start(task.id, record, expire, Start.RESTORE):
             # It was restored in the meantime, or a newer run is there.
             activity = storage.update_active({task.id: record}, expire, runs).get(task.id)
         if activity and activity & Activity.SUPERSEDED:
             self._supersede(task)
+        elif storage.broke_at is not None and has_ended(record):  # a released task has not
+            self._taken.append((began, task if isinstance(task, _Ended) else _Ended(task)))
 
     @staticmethod
     def _remove(task: Published) -> None:

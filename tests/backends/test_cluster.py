@@ -384,8 +384,9 @@ def private_cluster(program, tmp_path):
     cache_regions['default'] = cache_regions['persistent'] = {
         'type': 'ext:rediscluster', 'urls': cluster.urls, 'expire': 3600,
     }  # fmt: skip
-    configure({'progress.timeout': '1'})
+    storage = configure({'progress.timeout': '1'}).store().storage
     yield cluster
+    storage.close()
     cluster.stop()
 
 

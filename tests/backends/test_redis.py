@@ -17,9 +17,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from beaker.cache import cache_regions
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.failover import Traffic
 
+from pyramid_progress import configure
 from pyramid_progress.model import parts
 from pyramid_progress.model import record as rules
 from pyramid_progress.model.parts import PARTS
@@ -912,6 +915,21 @@ def test_a_restarted_server_is_used_again(private_redis, wait_until):
     assert load.wrong == []
     assert load.longest < 2
     storage.close()
+
+
+def test_what_a_restarted_server_lost_is_written_again(private_redis, wait_until):
+    """Running tasks, and ends of the last seconds."""
+    cache_regions['default'] = cache_regions['persistent'] = {'type': 'ext:redis', 'url': private_redis.url}
+    storage = configure({'progress.timeout': '1'}).store().storage
+    with Traffic(4) as traffic:
+        private_redis.stop()
+        stopped = time.monotonic()
+        private_redis.start()
+        wait_until(traffic.are_running, 6, 'not all tasks are back')
+        wait_until(lambda: not traffic.lost_ends(0, stopped), 6, 'ends are lost')
+    storage.close()
+    assert traffic.errors == []
+    assert traffic.longest_poll < 2
 
 
 def timed(function, *arguments):

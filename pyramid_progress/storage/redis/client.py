@@ -1,5 +1,6 @@
 """Calls of a Redis server within a time limit, in threads and forked processes."""
 
+import math
 from collections.abc import Callable
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar
@@ -34,6 +35,8 @@ class Client(process.Participant):
         self.name = location.name
         self._location = location
         self._timeout = timeout
+        #: When a connection last broke, by :func:`time.monotonic`.
+        self.broke_at = -math.inf
         self._open()
         process.register(self)
 
@@ -69,6 +72,7 @@ class Client(process.Participant):
             except (redis.RedisError, OSError) as error:
                 if not _is_of_connection(error):
                     raise
+                self.broke_at = monotonic()
                 _disconnect(client)  # Connections made before the failure lead to the same server.
                 if monotonic() - began >= self._timeout / 2:
                     raise

@@ -4,6 +4,7 @@ redis-py's own client of a cluster has no limit for a whole call: it repeats eac
 the other, each with the whole timeout. This one uses redis-py's connections.
 """
 
+import math
 from collections.abc import Sequence
 from time import monotonic, sleep
 from typing import Any
@@ -30,7 +31,11 @@ _PASSING = (
     redis.exceptions.TryAgainError,
 )
 
-#: The same in messages of redis-py's general error: what a script runs into, the last while a slot moves.
+#: Those of them that do not show that a node failed.
+_HARMLESS = (redis.exceptions.AskError, redis.exceptions.NoScriptError, redis.exceptions.TryAgainError)
+
+#: The same as :data:`_PASSING`, in messages of redis-py's general error, for what a script ran into. The last is of a
+#: script whose slot moves.
 _PASSING_MESSAGES = ('CLUSTERDOWN', 'MASTERDOWN', 'READONLY', 'TRYAGAIN', 'non local key')
 
 
@@ -83,6 +88,8 @@ class Cluster(process.Participant):
         self.name = location.name
         self._location = location
         self._timeout = timeout
+        #: When a node last failed, or was not the primary, by :func:`time.monotonic`.
+        self.broke_at = -math.inf
         self._open()
         process.register(self)
 
@@ -130,6 +137,8 @@ class Cluster(process.Participant):
             commands = [command for command in commands if command.failure]
             if not commands:
                 return
+            if not all(isinstance(command.failure, _HARMLESS) for command in commands):
+                self.broke_at = monotonic()
             if monotonic() - began >= self._timeout / 2:
                 failure = commands[0].failure
                 raise StorageError(f'Redis Cluster at {self.name} failed: {failure}') from failure

@@ -66,6 +66,10 @@ class ClusterStorage(RedisDriver):
         #: When this process last wrote the index entries of a task, by :func:`time.monotonic`.
         self._written: dict[str, float] = {}
 
+    @property
+    def broke_at(self) -> float:
+        return self._cluster.broke_at
+
     def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
         self._write_entries({progress_id: record}, {progress_id: expire})
         started = super().start(progress_id, record, expire, mode)

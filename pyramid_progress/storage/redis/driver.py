@@ -34,6 +34,10 @@ class RedisStorage(RedisDriver):
         self._client = Client(Location.parse(region), timeout)
         self._prefix = f'{{{namespace}}}:'
 
+    @property
+    def broke_at(self) -> float:
+        return self._client.broke_at
+
     def update_active(
         self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
     ) -> dict[str, Activity]:
