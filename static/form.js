@@ -3,6 +3,9 @@
  * `progress.js`, which defines the element.
  */
 
+// The bar needs it while the answer is pending: WebKit loads no module then.
+import './pace.js';
+
 /** The time in seconds that an upload may take before the task starts. */
 const UPLOAD_PATIENCE = 600;
 

@@ -1,26 +1,55 @@
-/** Writes numbers and times in a language. */
+/**
+ * Writes numbers and times as the server does (`web/format.py`).
+ *
+ * @import { Status, Words } from './types.js'
+ */
 
 /** @type {Record<string, Intl.NumberFormat>} */
 const formats = {};
+/** In seconds. */
+const UNITS = { days: 86400, hours: 3600, minutes: 60, seconds: 1 };
 
-/** In the browser's language if `lang` is not a language. */
-/** @param {number} value @param {Intl.NumberFormatOptions} options @param {string} [lang] @returns {string} */
-export function formatNumber(value, options, lang) {
+/**
+ * In the browser's language if `lang` is not a language.
+ *
+ * @param {number} value @param {string} [lang] @param {Intl.NumberFormatOptions} [options] @returns {string}
+ */
+export function formatNumber(value, lang, options = {}) {
   try {
     return (formats[`${options.unit ?? options.style} ${lang}`] ??= new Intl.NumberFormat(lang, options)).format(value);
   } catch {
-    return formatNumber(value, options);
+    return formatNumber(value, undefined, options);
   }
 }
 
-/** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
-export function formatDuration(ms, lang) {
-  const seconds = ms / 1000;
-  const minutes = Math.round(seconds / 60);
-  /** @type {[number, string]} */
-  let [value, unit] = [Math.round(minutes / 60), 'hour'];
-  if (seconds < 9.5) [value, unit] = [Math.max(Math.round(seconds), 1), 'second'];
-  else if (seconds < 87.5) [value, unit] = [Math.round(seconds / 5) * 5, 'second'];
-  else if (minutes < 90) [value, unit] = [minutes, 'minute'];
-  return formatNumber(value, { style: 'unit', unit, unitDisplay: 'long' }, lang);
+/** @param {string | undefined} sentence with names in braces @param {Record<string, string>} values */
+export function fill(sentence = '', values) {
+  return sentence.replace(/{(\w+)}/g, (_, name) => values[name]);
+}
+
+/** The amount, or '' if a percentage tells as much. @param {Status} status @param {Words} words @param {string} [lang] */
+export function formatCount({ current, length }, words, lang) {
+  const done = current ?? 0;
+  if (!length || length < 2 || length === 100 || !Number.isInteger(done) || !Number.isInteger(length)) return '';
+  const most = Math.min(Math.max(done, 0), length);
+  return fill(words.count, { current: formatNumber(most, lang), length: formatNumber(length, lang) });
+}
+
+/** In the two longest units. @param {number} ms @param {Words} words @param {string} [lang] */
+export function formatElapsed(ms, words, lang) {
+  let word;
+  let rest = Math.floor(ms / 1000);
+  /** @type {Record<string, string>} */
+  const values = {};
+  for (const [unit, size] of Object.entries(UNITS)) {
+    if (rest >= size) word ??= unit;
+    values[unit] = formatNumber(Math.floor(rest / size), lang);
+    rest %= size;
+  }
+  return fill(words[word ?? 'seconds'], values);
+}
+
+/** @param {string[]} parts */
+export function join(...parts) {
+  return parts.filter(Boolean).join(', ');
 }

@@ -1,27 +1,25 @@
 /**
- * Follows tasks by polling their status URL. It draws nothing.
+ * Follows tasks by polling their status URL.
  *
- * @import { Estimate, Poll, State, Status, WatchOptions } from './types.js'
+ * @import { Estimate, Page, Poll, Sample, State, Status, WatchOptions } from './types.js'
  */
-
-import { pageConfig } from './page.js';
 
 const FINAL_STATES = ['finished', 'failed', 'cancelled', 'lost', 'signed-out', 'forbidden'];
 const STATE_WORDS = ['finished', 'failed', 'cancelled', 'stalled', 'cancelling'];
-/** A task with a rate is polled so many times. All times are in ms. */
+/** Of a task with a rate. All times are in ms. */
 const POLLS_PER_TASK = 37;
-/** The first rates are inaccurate: an interval grows by at most this factor. */
+/** An interval grows by at most this factor, because the first rates are inaccurate. */
 const MAX_GROWTH = 1.5;
-/** Without a rate, an interval grows by this factor, up to this limit. */
+/** Without a rate, an interval grows by this factor. */
 const IDLE_GROWTH = 1.15;
 const MAX_IDLE_INTERVAL = 2000;
 const UNKNOWN_INTERVAL = 30000;
-/** A rate needs positions; that of their later half may differ by this share. */
 const MAX_SAMPLES = 8;
+/** Of the rate in the later half of the samples. */
 const MAX_RATE_DEVIATION = 1 / 3;
-/** So many in a row make a task lost. */
+/** A task with so many is lost. */
 const MAX_MISSES = 3;
-/** The server's limit for one request; proxies limit the URL, often to 8 KB. */
+/** The limits of the server, and of proxies (often 8 KB). */
 const MAX_IDS = 50;
 const MAX_URL_LENGTH = 4096;
 const REQUEST_TIMEOUT = 10000;
@@ -29,12 +27,22 @@ const MIN_RETRY_DELAY = 1000;
 const MAX_RETRY_DELAY = 30000;
 /** From an expected end to the poll for it. */
 const END_DELAY = 100;
-/** Among so many bars one is always near its end, so no poll is early for it. */
+/** With so many bars, one is always near its end: no poll is early for it. */
 const MANY_BARS = 10;
-/** By HTTP status; `fetch` gives a redirect the status 0. @type {Record<number, State>} */
+/** By HTTP status; 0 is a redirect. @type {Record<number, State>} */
 const ERROR_STATES = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden' };
-/** The server refuses a request with any other id. */
 const VALID_ID = /^[^\p{Cc}\p{Cs}]{1,255}$/u;
+
+let metaText = '{}';
+/** @type {Page} */
+let config = {};
+
+/** Turbo replaces it when it visits another page. */
+export function pageConfig() {
+  const text = document.querySelector('meta[name=pyramid-progress]')?.getAttribute('content') ?? '{}';
+  if (text !== metaText) config = JSON.parse((metaText = text));
+  return config;
+}
 
 /** The completed share in percent, rounded down to one decimal. @param {Status} status */
 export function percentage({ status, current, length }) {
@@ -52,13 +60,10 @@ function stateOf(status) {
   return percentage(status) === undefined ? 'indeterminate' : 'running';
 }
 
-/** A status without `started` does not identify its run, so all of it is compared. */
-/** @param {Status} one @param {Status} other */
+/** A bare status has no start: all of it is compared. @param {Status} one @param {Status} other */
 function isSameRun(one, other) {
   return one.started ? one.started === other.started : JSON.stringify(one) === JSON.stringify(other);
 }
-
-/** @typedef {{at: number, current: number, length: unknown}} Sample */
 
 /** What one bar knows of its task, also while it is not polled. */
 export class Watch {
@@ -70,7 +75,7 @@ export class Watch {
   #unknownSince;
   /** @type {Sample[]} */
   #samples = [];
-  /** The expected one. */
+  /** Its expected time. */
   end = Infinity;
   askedAt = -Infinity;
   /** Whether an answer showed the task before its end. */
@@ -144,7 +149,7 @@ export class Watch {
     this.state = state;
     this.status = status;
     this.estimate = estimate;
-    // An exception in a listener does not affect the other watches.
+    // An exception in a listener affects no other watch.
     queueMicrotask(() => this.#listener(this));
   }
 
@@ -155,10 +160,10 @@ export class Watch {
     if (typeof current !== 'number' || current < last) samples.length = 0;
     else if (current > last && samples.push({ at: now, current, length }) > MAX_SAMPLES) samples.shift();
     const at = samples.at(-1)?.at ?? 0;
-    // There is no rate if the task stands still for longer than it moved.
+    // A task that stands still for longer than it moved has no rate.
     const rate = now - at <= at - (samples[0]?.at ?? at) ? rateOf(samples) : NaN;
     const total = typeof length === 'number' ? length : NaN;
-    // A position is older than the poll that read it: the earliest end is the most exact.
+    // A position is older than its poll: the earliest end is the most exact.
     this.end = Math.min(...samples.map((sample) => sample.at + (total - sample.current) / rate)) || Infinity;
     const pace = total / rate / POLLS_PER_TASK;
     this.#interval = Math.min(
@@ -195,8 +200,7 @@ export class ProgressPoller {
   #watches = new Set();
   /** @type {BroadcastChannel | undefined} */
   #channel;
-  /** @type {any} */
-  #timer;
+  #timer = 0;
   /** The time of the next poll. */
   #due = Infinity;
   /** Of the poll in progress. @type {AbortController | undefined} */
@@ -204,8 +208,10 @@ export class ProgressPoller {
   #sentAt = 0;
   #failures = 0;
   #notBefore = 0;
+  /** Of the server, which rounds its time down to a second. */
+  clockOffset = -Infinity;
 
-  /** The poller that the page's bars share. @param {string} url */
+  /** The one that the page's bars share. @param {string} url */
   static of(url) {
     const { href } = new URL(url, document.baseURI);
     const poller = pollers.get(href) ?? new ProgressPoller(href);
@@ -234,7 +240,7 @@ export class ProgressPoller {
 
   #open() {
     document.addEventListener('visibilitychange', this.#onVisibilityChange);
-    // A hidden page does not poll: it receives ends from the other pages of the same account.
+    // A hidden page does not poll: other pages of the account send it the ends.
     const { channel } = pageConfig();
     if (!channel) return;
     this.#channel = new BroadcastChannel(`${channel} ${this.#url}`);
@@ -264,7 +270,7 @@ export class ProgressPoller {
     this.#due = Infinity;
   }
 
-  /** Half to all of a time, so that pages do not poll at the same moments. @param {number} ms */
+  /** So that pages do not poll at the same moments. @param {number} ms */
   #jitter(ms) {
     return (ms * (1 + Math.random())) / 2;
   }
@@ -299,7 +305,7 @@ export class ProgressPoller {
     if (this.#watches.size) this.#scheduleNext(Math.max(...waits));
   }
 
-  /** @param {number} wait 0 after an error without Retry-After, negative without an error */
+  /** @param {number} wait negative without an error */
   #scheduleNext(wait) {
     const now = performance.now();
     const scheduled = this.#due;
@@ -317,16 +323,16 @@ export class ProgressPoller {
   /** @param {number} now */
   #pause(now) {
     const watches = [...this.#watches].filter(({ state }) => state !== 'unknown');
-    // A page that needs several requests a poll polls less often.
+    // A page with several requests a poll polls less often.
     const stretch = Math.sqrt(this.#batches(watches).length);
     const shortest = Math.min(...watches.map(({ interval, max }) => Math.min(interval * stretch, max)));
     const factor = 0.98 + Math.random() / 25;
     const pauses = [...this.#watches].map((watch) => {
       if (watch.state === 'unknown') return watch.askedAt + UNKNOWN_INTERVAL * factor - now;
-      // The interval is from poll to poll; after the answer of a slow server comes a pause.
+      // From poll to poll; after a slow answer comes a pause.
       const regular = Math.max(shortest * factor - (now - this.#sentAt), watch.min);
       const left = watch.end - now;
-      // The longer the end is overdue, the later is the poll for it.
+      // The longer it is overdue, the later is the poll for it.
       const end = left > 0 ? left + END_DELAY : -left / 2;
       const least = Math.max(watch.min, (regular * watches.length) / MANY_BARS);
       return Math.min(regular, Math.max(least, end));
@@ -351,7 +357,7 @@ export class ProgressPoller {
     return batches;
   }
 
-  /** @param {string[]} ids @param {AbortController} request @returns {Promise<number>} for `#scheduleNext` */
+  /** @param {string[]} ids @param {AbortController} request @returns {Promise<number>} */
   async #ask(ids, request) {
     let response, answer;
     let isReported = true;
@@ -359,15 +365,18 @@ export class ProgressPoller {
       response = await fetch(this.#url + (this.#url.includes('?') ? '&' : '?') + query(ids), {
         headers: { Accept: 'application/json' },
         cache: 'no-store',
-        // It leads to a sign-in page, perhaps of another site.
+        // It leads to a sign-in page.
         redirect: 'manual',
-        // While a navigation is pending, WebKit sends no other request.
+        // WebKit sends no other request while a navigation is pending.
         keepalive: true,
         signal: request.signal,
       });
-      if (response.ok) answer = await response.json();
+      if (response.ok) {
+        this.clockOffset = Math.max(this.clockOffset, serverTime(response.headers) - Date.now());
+        answer = await response.json();
+      }
     } catch (error) {
-      // One failed connection is not reported: the next poll is soon.
+      // The first failed connection is not reported.
       isReported = this.#failures > 0 || !(error instanceof TypeError);
     }
     if (this.#request !== request) return -1;
@@ -403,10 +412,14 @@ function query(ids) {
   return ids.map((id) => `progress_id=${encodeURIComponent(id)}`).join('&');
 }
 
-/** A date is one of the server's clock. @param {Headers} headers */
+/** @param {Headers} headers */
+function serverTime(headers) {
+  return Date.parse(headers.get('Date') ?? '') || Date.now();
+}
+
+/** @param {Headers} headers */
 function retryAfter(headers) {
   const value = headers.get('Retry-After') ?? '';
-  const now = Date.parse(headers.get('Date') ?? '') || Date.now();
-  const wait = Number(value) * 1000 || Date.parse(value) - now;
+  const wait = Number(value) * 1000 || Date.parse(value) - serverTime(headers);
   return wait > 0 ? Math.min(wait, 2 ** 30) : 0; // a timer holds 2 ** 31
 }

@@ -1,34 +1,27 @@
 /**
- * The element `<pyramid-progress>`: shows tasks with a native `<progress>` and the words of the page.
+ * The element `<pyramid-progress>`.
  *
- * @import { State, Status, WatchOptions } from './types.js'
+ * @import { Shown, State, Status, WatchOptions } from './types.js'
  */
 
-import { formatDuration, formatNumber } from './format.js';
-import { pageConfig } from './page.js';
-import { ProgressPoller, Watch, percentage } from './poller.js';
+import { formatCount, formatElapsed, formatNumber, join } from './format.js';
+import { ProgressPoller, Watch, pageConfig, percentage } from './poller.js';
 
-/** Ms between two announcements to screen readers (WCAG technique ARIA25). */
+/** Of screen readers, in ms (WCAG technique ARIA25). */
 const ANNOUNCEMENT_INTERVAL = 10000;
-/** Ms from the submit of a form to the first poll: in WebKit, an earlier request fails. */
+/** Ms from the submit to the first poll: in WebKit, an earlier one fails. */
 const FORM_DELAY = 250;
-/** A URL of the web; a relative one has a path, query or fragment before any colon. */
+/** A relative URL has a path, query or fragment before any colon. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
-const PARTS = ['label', 'amount', 'line', 'state', 'message', 'pace', 'result', 'live'];
+const PARTS = ['label', 'amount', 'line', 'live', 'state', 'elapsed', 'count', 'message', 'pace', 'result'];
+/** @type {typeof import('./pace.js').formatPace | undefined} */
+let formatPace;
+/** By task, for markup that the page writes anew. @type {Map<string, Shown>} */
+const shown = new Map();
 
 /** @param {unknown} value */
 function text(value) {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-}
-
-/** @param {string | undefined} sentence @param {string} value */
-function fill(sentence, value) {
-  return sentence?.replace('{}', value) ?? '';
-}
-
-/** @param {string[]} parts */
-function join(...parts) {
-  return parts.filter(Boolean).join(', ');
 }
 
 /** @param {Element | null} node @param {string} name @param {string | null} value */
@@ -38,15 +31,23 @@ function set(node, name, value) {
   else node.setAttribute(name, value);
 }
 
-/** '' if there is no URL, or no safe one. @param {Status} status */
+/** '' if there is no safe one. @param {Status} status */
 function resultUrl({ result }) {
   const url = text(result?.url);
   return WEB_URL.test(url) ? url : '';
 }
 
-/** `<pyramid-progress>`; `types.d.ts` describes its attributes, properties and events. */
 export class PyramidProgressElement extends HTMLElement {
-  static observedAttributes = ['progress-id', 'src', 'poll-min', 'poll-max', 'patience', 'status'];
+  static observedAttributes = [
+    'progress-id',
+    'src',
+    'poll-min',
+    'poll-max',
+    'patience',
+    'status',
+    'no-count',
+    'no-elapsed',
+  ];
 
   /** @type {Watch | undefined} */
   #watch;
@@ -54,8 +55,10 @@ export class PyramidProgressElement extends HTMLElement {
   #poller;
   /** The latest one, made or not. */
   #announcement = '';
-  /** Runs until the next one. @type {any} */
-  #announcementTimer;
+  /** Runs until the next one. */
+  #announcementTimer = 0;
+  /** Runs until the elapsed time changes. */
+  #drawTimer = 0;
 
   get progressId() {
     return this.getAttribute('progress-id') ?? '';
@@ -99,18 +102,39 @@ export class PyramidProgressElement extends HTMLElement {
     this.setAttribute('when-finished', value);
   }
 
+  get noCount() {
+    return this.hasAttribute('no-count');
+  }
+  set noCount(value) {
+    this.toggleAttribute('no-count', value);
+  }
+
+  get noElapsed() {
+    return this.hasAttribute('no-elapsed');
+  }
+  set noElapsed(value) {
+    this.toggleAttribute('no-elapsed', value);
+  }
+
   /** @returns {State} */
   get state() {
-    return this.#watch?.state ?? 'waiting';
+    return this.#shown.state;
   }
 
   /** @returns {Status} */
   get status() {
-    return this.#watch?.status ?? { status: 'unknown' };
+    return this.#shown.status;
   }
 
-  /** Follows a new run of the same task id, and ignores the end that was shown. */
+  /** @returns {Shown} */
+  get #shown() {
+    const { state = 'waiting', status = { status: 'unknown' } } = this.#watch ?? {};
+    return (state === 'waiting' && status.status === 'unknown' && shown.get(this.progressId)) || { state, status };
+  }
+
+  /** Follows a new run of the task. */
   restart() {
+    shown.delete(this.progressId);
     const previousEnd = this.#watch?.finalStatus ?? this.#watch?.previousEnd;
     this.removeAttribute('status');
     this.#follow({ previousEnd });
@@ -127,7 +151,7 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    // An element that is moved is connected again at once.
+    // A moved element is connected again at once.
     queueMicrotask(() => this.isConnected || this.#leave());
   }
 
@@ -136,7 +160,6 @@ export class PyramidProgressElement extends HTMLElement {
     const watch = this.#watch;
     if (!watch) return;
     if (name === 'progress-id' && old === value) {
-      // Otherwise a new run is followed already.
       if (watch.over || watch.state === 'unknown') this.restart();
     } else if (old === value) {
       return;
@@ -144,10 +167,11 @@ export class PyramidProgressElement extends HTMLElement {
       this.removeAttribute('status'); // of the other task
       this.#follow({});
     } else if (name === 'status') {
-      // A script that morphs the page wrote a newer status of the server.
+      // A script that morphs the page wrote a newer one.
       if (value !== null && value !== JSON.stringify(watch.status)) this.#follow({ status: this.#renderedStatus() });
     } else {
       Object.assign(watch, this.#timing());
+      this.#draw();
     }
   }
 
@@ -169,10 +193,14 @@ export class PyramidProgressElement extends HTMLElement {
       ...options,
       ...this.#timing(),
       delay: this.classList.contains('pp-form') ? FORM_DELAY : 0,
-      // The removal of a frame calls no `disconnectedCallback` of the elements in it.
-      isAttached: () => this.isConnected && this.ownerDocument.defaultView !== null,
+      isAttached: () => this.#isAttached,
     });
     return watch;
+  }
+
+  /** The removal of a frame calls no `disconnectedCallback`. */
+  get #isAttached() {
+    return this.isConnected && this.ownerDocument.defaultView !== null;
   }
 
   /** @param {MouseEvent} event */
@@ -189,8 +217,9 @@ export class PyramidProgressElement extends HTMLElement {
   #leave() {
     if (this.#watch) this.#poller?.remove(this.#watch);
     this.#poller = undefined;
+    clearTimeout(this.#drawTimer);
     clearTimeout(this.#announcementTimer);
-    this.#announcementTimer = undefined;
+    this.#announcementTimer = 0;
   }
 
   /** @param {string} name @param {number} otherwise */
@@ -209,6 +238,8 @@ export class PyramidProgressElement extends HTMLElement {
     const { state, status: detail, finalStatus } = watch;
     // A copy of the element shows the end, too.
     if (finalStatus) set(this, 'status', JSON.stringify(finalStatus));
+    if (watch.known) shown.set(this.progressId, { state, status: detail });
+    if (shown.size > 500) shown.clear();
     this.#draw();
     const events = ['update'];
     if (finalStatus) events.push(state);
@@ -216,7 +247,7 @@ export class PyramidProgressElement extends HTMLElement {
     for (const event of events) {
       this.dispatchEvent(new CustomEvent(`progress:${event}`, { bubbles: true, detail }));
     }
-    // A listener may have followed another task by now.
+    // A listener may have changed the task.
     if (watch !== this.#watch || state !== 'finished' || !this.whenFinished) return;
     import('./when-finished.js').then(({ react }) =>
       react(this.whenFinished, watch.id, detail, resultUrl(detail), watch.wasActive),
@@ -229,52 +260,51 @@ export class PyramidProgressElement extends HTMLElement {
     const language = this.closest('[lang]')?.getAttribute('lang') || lang;
     const done = percentage(status);
     let amount = '';
-    if (state === 'cancelled') amount = '';
-    else if (done !== undefined) amount = formatNumber(Math.floor(done) / 100, { style: 'percent' }, language);
-    else if (typeof status.current === 'number' && status.current) amount = formatNumber(status.current, {}, language);
+    if (state !== 'cancelled') {
+      if (done !== undefined) amount = formatNumber(Math.floor(done) / 100, language, { style: 'percent' });
+      else if (typeof status.current === 'number' && status.current) amount = formatNumber(status.current, language);
+    }
     const isActive = state === 'running' || state === 'indeterminate';
-    // A status word of the application's own is shown as it is.
+    // The application's own words are shown as they are.
     const word = isActive && status.status !== 'running' ? status.status : (words[state] ?? state);
-    const pace = isActive ? this.#pace(words, language) : '';
+    const estimate = isActive && this.#watch?.estimate;
+    if (estimate) import('./pace.js').then((module) => ({ formatPace } = module));
+    const pace = (estimate && formatPace?.(status, estimate, words, language)) || '';
+    const hasCount = done !== undefined && !/^(waiting|finished|cancelled)$/.test(state) && !this.noCount;
+    const count = hasCount ? formatCount(status, words, language) : '';
+    const elapsed = (isActive || state === 'cancelling') && !this.noElapsed ? this.#elapsed : NaN;
+    clearTimeout(this.#drawTimer);
+    if (elapsed > 0 && this.#isAttached) this.#drawTimer = setTimeout(() => this.#draw(), 1000 - (elapsed % 1000));
+    const message = text(status.message);
     const label = text(status.label);
     const name = label || text(words.progress);
+    const url = resultUrl(status);
+    const result = text(status.result?.text) || (url && text(words.result));
 
     const bar = this.#bar();
     set(bar, 'value', state === 'indeterminate' ? null : `${done ?? 0}`);
     set(bar, 'aria-label', name);
     set(bar, 'aria-valuetext', join(amount, word));
     set(this, 'state', state);
-    this.#write('label', label);
-    this.#write('amount', amount);
-    this.#write('state', word);
-    this.#write('pace', pace);
-    const message = text(status.message);
-    this.#write('message', message);
-    const url = resultUrl(status);
-    this.#write('result', text(status.result?.text) || (url && text(words.result)));
+    this.#write({ label, amount, state: word, count, message, pace, result });
+    // Until the first answer, what the server rendered stays.
+    if (elapsed !== -Infinity) this.#write({ elapsed: elapsed >= 1000 ? formatElapsed(elapsed, words, language) : '' });
     set(this.querySelector('.pp-result'), 'href', url || null);
     const cancel = this.querySelector('.pp-cancel');
     const hidden = status.cancellable && !this.#watch?.over ? null : '';
     if (hidden === '' && cancel?.matches(':focus')) {
-      // The focus of an element that is hidden would be lost.
+      // A hidden element loses the focus.
       bar.tabIndex = -1;
       bar.focus();
     }
     set(cancel, 'hidden', hidden);
-    // An end that the server rendered is part of the page and is not announced.
+    // An end that the server rendered is not announced.
     if (this.#poller) this.#announce(join(name, amount, word, pace || message));
   }
 
-  /** @param {Record<string, string>} words @param {string} [language] */
-  #pace(words, language) {
-    const { left, rate } = this.#watch?.estimate ?? { left: 0, rate: 0 };
-    return join(
-      rate && left < Infinity ? fill(words.left, formatDuration(left, language)) : '',
-      // Fractions of a unit, as stages have them, are not counted.
-      rate > 1e-5 && Number.isInteger(this.status.current)
-        ? fill(words.rate, formatNumber(Number((rate * 1000).toPrecision(2)), {}, language))
-        : '',
-    );
+  /** In ms, by the server's clock; -Infinity before the first answer. */
+  get #elapsed() {
+    return Date.now() + (this.#poller?.clockOffset ?? NaN) - Date.parse(this.status.started ?? '');
   }
 
   #bar() {
@@ -282,35 +312,37 @@ export class PyramidProgressElement extends HTMLElement {
     if (!bar) {
       bar = document.createElement('progress');
       bar.max = 100;
-      const [label, amount, line, state, message, pace, result, live] = PARTS.map((part) => {
+      const [label, amount, line, live, ...parts] = PARTS.map((part) => {
         const element = document.createElement(part === 'result' ? 'a' : 'span');
         element.className = `pp-${part}`;
         if (part !== 'line') element.dir = 'auto';
         return element;
       });
       live.role = 'status';
-      line.append(state, ' ', message, ' ', pace, ' ', result);
+      line.append(...parts.flatMap((element) => [element, ' ']));
       this.replaceChildren(label, ' ', amount, bar, line, live);
     }
     return bar;
   }
 
-  /** @param {string} part @param {string} content */
-  #write(part, content) {
-    const node = this.querySelector(`.pp-${part}`);
-    if (node && node.textContent !== content) (node.firstChild ?? node).textContent = content;
+  /** @param {Record<string, string>} parts */
+  #write(parts) {
+    for (const [part, content] of Object.entries(parts)) {
+      const node = this.querySelector(`.pp-${part}`);
+      if (node && node.textContent !== content) (node.firstChild ?? node).textContent = content;
+    }
   }
 
-  /** To screen readers: the first and the last one at once, others with pauses. @param {string} sentence */
+  /** The first and the last one at once, others with pauses. @param {string} sentence */
   #announce(sentence) {
     this.#announcement = sentence;
     const over = this.#watch?.over;
     if (this.#announcementTimer && !over) return;
     clearTimeout(this.#announcementTimer);
-    this.#write('live', sentence);
+    this.#write({ live: sentence });
     if (over) return;
     this.#announcementTimer = setTimeout(() => {
-      this.#announcementTimer = undefined;
+      this.#announcementTimer = 0;
       if (this.#announcement !== sentence) this.#announce(this.#announcement);
     }, ANNOUNCEMENT_INTERVAL);
   }

@@ -6,7 +6,7 @@
  * @typedef {Status & { removable?: boolean }} ListedStatus
  */
 
-import { pageConfig } from './page.js';
+import { pageConfig } from './poller.js';
 
 /** The time in ms between two requests for the list. */
 const INTERVAL = 5000;

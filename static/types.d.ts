@@ -100,11 +100,28 @@ export interface Page {
    * of tasks that have finished; without it, a page neither sends nor receives that.
    */
   channel?: string;
-  /**
-   * The words of each state; `progress` names a bar without a label, `result` is the text of a link without
-   * one; `left` and `rate` are sentences with `{}` in the place of a time or a number.
-   */
-  words?: Record<string, string>;
+  words?: Words;
+}
+
+/**
+ * The words of each state, and more: `progress` names a bar without a label, `result` is the text of a link
+ * without one. The others are sentences with names in braces: `left` has `{time}`, `rate` has `{count}`,
+ * `count` has `{current}` and `{length}`, and `days`, `hours`, `minutes` and `seconds` have two units of the
+ * elapsed time.
+ */
+export type Words = Record<string, string>;
+
+/** What a bar showed. */
+export interface Shown {
+  state: State;
+  status: Status;
+}
+
+/** A position of a task at a time, in ms. */
+export interface Sample {
+  at: number;
+  current: number;
+  length: unknown;
 }
 
 /**
@@ -130,6 +147,10 @@ export interface Attributes {
    * rendered: `reload` loads the page again, `result` follows the link of the result.
    */
   'when-finished'?: 'reload' | 'result';
+  /** Whether the bar is without the amount, such as "420 of 1,000". */
+  'no-count'?: boolean;
+  /** Whether the bar is without the time since the start. */
+  'no-elapsed'?: boolean;
 }
 
 /** The events of `<pyramid-progress>`. They bubble. None is fired for what the server rendered. */

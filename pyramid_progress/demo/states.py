@@ -9,6 +9,7 @@ answer of the server, such as connection trouble, come from real answers of :fun
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from html import escape
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from pyramid.renderers import render
 from pyramid.request import Request
 from pyramid.view import view_config
 
+from pyramid_progress.web.i18n import language_of
 from pyramid_progress.web.rendering import Markup
 
 Status = dict[str, Any]
@@ -31,9 +33,10 @@ Status = dict[str, Any]
 _WORK: Status = {
     'status': 'running',
     'label': 'Import of animals.csv',
-    'message': 'Row 420 of 1,000',
+    'message': 'Reading the rows',
     'current': 420,
     'length': 1000,
+    'started': datetime.fromtimestamp(time.time() - 72, timezone.utc).isoformat(),
 }
 _LONG_LABEL = (
     'Import of customers, their addresses, orders and invoices of the years from 1998 to 2024, from'
@@ -113,7 +116,7 @@ CONTENTS = [
         'other-direction',
         'Text of the other direction',
         'Arabic and Hebrew on a page in English.',
-        _WORK | {'label': 'استيراد animals.csv', 'message': 'שורה 420 מתוך 1,000'},
+        _WORK | {'label': 'استيراد animals.csv', 'message': 'קריאת השורות'},
     ),
     Example('no-label', 'No label', 'Its accessible name is “Progress”.', _WORK | {'label': None}),
     Example('bare', 'Nothing but a position', 'The task was never initialised.', {'status': 'running', 'current': 7}),
@@ -134,13 +137,13 @@ CONTENTS = [
         'beyond',
         'A position beyond the length',
         'The bar is full.',
-        _WORK | {'message': 'Row 1,042 of 1,000', 'current': 1042},
+        _WORK | {'current': 1042},
     ),
     Example(
         'moving',
         'Time left and rate',
         'They are shown after some seconds.',
-        _WORK | {'message': 'Reading the rows', 'current': None, 'length': 10_000},
+        _WORK | {'current': None, 'length': 10_000},
         'busy',
     ),
 ]
@@ -176,6 +179,7 @@ def states(request: Request) -> dict[str, Any]:
     return {
         'direction': _one_of(request, 'dir', 'rtl'),
         'theme': _one_of(request, 'theme', 'light', 'dark'),
+        'language': language_of(request),
         'groups': [('states', 'States', STATES), ('contents', 'Contents', CONTENTS)],
         'draw': lambda example: draw(request, example),
     }

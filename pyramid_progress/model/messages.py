@@ -28,12 +28,29 @@ BAR = {
     'forbidden': _('forbidden', default='You are not allowed to see this task'),
     'progress': _('progress', default='Progress'),
     'result': _('result', default='Result'),
-    # The script replaces {} with what it computes.
-    'left': _('left', default='About ${time} left', mapping={'time': '{}'}),
-    'rate': _('rate', default='${count} per second', mapping={'count': '{}'}),
+    # The script replaces what is in braces.
+    'left': _('left', default='About ${time} left', mapping={'time': '{time}'}),
+    'rate': _('rate', default='${count} per second', mapping={'count': '{count}'}),
+    'count': _('count', default='${current} of ${length}', mapping={'current': '{current}', 'length': '{length}'}),
+    # The time since the start, in abbreviated units.
+    'days': _('days', default='${days} d ${hours} h', mapping={'days': '{days}', 'hours': '{hours}'}),
+    'hours': _('hours', default='${hours} h ${minutes} min', mapping={'hours': '{hours}', 'minutes': '{minutes}'}),
+    'minutes': _(
+        'minutes', default='${minutes} min ${seconds} s', mapping={'minutes': '{minutes}', 'seconds': '{seconds}'}
+    ),
+    'seconds': _('seconds', default='${seconds} s', mapping={'seconds': '{seconds}'}),
 }
 
 PERCENT = _('percent', default='${percent}%')
+
+#: How numbers are written.
+NUMBERS = {
+    # The number 1234, as the language writes it: some languages separate groups in longer numbers only.
+    'short': _('number-short', default='1,234'),
+    # The number 12345.6, as the language writes it.
+    'long': _('number-long', default='12,345.6'),
+}
+
 CANCEL = _('cancel', default='Cancel')
 REFRESH = _('refresh', default='Refresh')
 

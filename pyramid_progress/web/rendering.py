@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import math
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, NoReturn
 
 from pyramid.renderers import get_renderer
 
-from ..model.messages import BAR, CANCEL, PERCENT, REFRESH
+from ..model.messages import BAR, CANCEL, REFRESH
 from ..model.record import TERMINAL_STATUSES
 from ..model.status import UNKNOWN, Status, bar_state, percentage, to_float
 from ..model.values import check_id
@@ -19,6 +20,7 @@ from ..runtime import get_runtime
 from ..storage import StorageError
 from . import csrf
 from .access import Visitor
+from .format import Translate, format_count, format_elapsed, format_number, format_percent
 from .i18n import language_of, localizer_of
 from .task_list import TaskList, task_list
 
@@ -29,6 +31,12 @@ _MACROS = ('assets', 'bar', 'form', 'tasks')
 
 #: The values of the attribute ``when-finished``; None leaves it out.
 _WHEN_FINISHED = ('reload', 'result', None)
+
+#: The states in which a bar shows no amount beside its percentage.
+_UNCOUNTED_STATES = ('waiting', 'finished', 'cancelled')
+
+#: The states in which a bar shows the time since the start.
+_TIMED_STATES = ('running', 'indeterminate', 'cancelling')
 
 #: A URL of the web: with its scheme, or without one, if a path, query or fragment comes before any colon.
 _WEB_URL = re.compile(r'https?:|[^:/?#]*([/?#]|\Z)', re.IGNORECASE)
@@ -57,6 +65,9 @@ class Bar:
     message: str
     #: '42%', or the completed amount if the length is not known, or ''; '' for a cancelled task
     amount: str
+    #: '420 of 1,000' and '1 min 12 s', while they help, or ''
+    count: str
+    elapsed: str
     #: the value of the native ``<progress>``, from 0 to 100; None if it is indeterminate
     value: str | None
     #: the accessible name of the native ``<progress>``
@@ -86,8 +97,8 @@ class Rendering:
     def macros(self) -> Mapping[str, Any]:
         """The Chameleon macros ``assets``, ``bar``, ``form`` and ``tasks``, for ``metal:use-macro``.
 
-        ``bar`` needs a variable ``progress_id`` where it is used, and takes another, ``when_finished``, as :meth:`bar`
-        does.
+        ``bar`` needs a variable ``progress_id`` where it is used, and takes others, ``when_finished``, ``no_count`` and
+        ``no_elapsed``, as :meth:`bar` does.
         """
         return {name: self._template(name).macros[name] for name in _MACROS}
 
@@ -95,7 +106,9 @@ class Rendering:
         """Return the elements that a page with bars needs in its head."""
         return Markup(self._template('assets')(request=self.request))
 
-    def bar(self, progress_id: str, when_finished: str | None = None) -> Markup:
+    def bar(
+        self, progress_id: str, when_finished: str | None = None, *, no_count: bool = False, no_elapsed: bool = False
+    ) -> Markup:
         """Return the element that shows a task, with its current state.
 
         It is valid wherever phrasing content is, in a form as well. If the store does not answer, the bar shows
@@ -104,11 +117,21 @@ class Rendering:
         :param progress_id: the task's id
         :param when_finished: what the page does when the task finishes while the page shows it: ``'reload'`` loads the
             page again, ``'result'`` follows the link of the result, None does nothing
+        :param no_count: whether the bar is without the amount, such as '420 of 1,000'
+        :param no_elapsed: whether the bar is without the time since the start
         :raises TypeError: if the id is not a string
         :raises ValueError: if the id or ``when_finished`` is not valid
         """
         template = self._template('bar')
-        return Markup(template(request=self.request, progress_id=progress_id, when_finished=when_finished))
+        return Markup(
+            template(
+                request=self.request,
+                progress_id=progress_id,
+                when_finished=when_finished,
+                no_count=no_count,
+                no_elapsed=no_elapsed,
+            )
+        )
 
     def preload(self, progress_ids: Iterable[str]) -> None:
         """Read the statuses of several tasks in one call of the store, for the bars of this request.
@@ -219,9 +242,9 @@ class Rendering:
         if state == 'cancelled':
             amount = ''  # how far the task came is of no use
         elif percent is not None:
-            amount = translate(PERCENT % {'percent': math.floor(percent)})
+            amount = format_percent(percent, translate)
         else:
-            amount = f'{current:.15g}' if current else ''
+            amount = format_number(current, translate) if current else ''
         # A status word of the application's own is shown as it is.
         is_own = state in ('running', 'indeterminate') and status['status'] != 'running'
         label = _text(status.get('label'))
@@ -237,6 +260,8 @@ class Rendering:
             label=label,
             message=_text(status.get('message')),
             amount=amount,
+            count=_count(status, translate) if percent is not None and state not in _UNCOUNTED_STATES else '',
+            elapsed=_elapsed(status, translate) if state in _TIMED_STATES else '',
             value=None if state == 'indeterminate' else f'{percent or 0:g}',
             name=label or translate(BAR['progress']),
             result_url=result_url or None,
@@ -254,3 +279,17 @@ class Rendering:
 
 def _text(value: Any) -> str:
     return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ''
+
+
+def _count(status: Status, translate: Translate) -> str:
+    current, length = to_float(status.get('current')), to_float(status.get('length'))
+    return '' if length is None else format_count(current or 0, length, translate)
+
+
+def _elapsed(status: Status, translate: Translate) -> str:
+    try:
+        started = datetime.fromisoformat(status['started']).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return ''  # the task was never initialised
+    seconds = time.time() - started
+    return format_elapsed(seconds, translate) if seconds >= 1 else ''

@@ -13,6 +13,7 @@ from ..model.status import Status
 from ..queries import ANY, Found, find_tasks
 from ..storage import Entry, StorageError
 from .access import Visitor
+from .format import Translate, format_elapsed
 from .i18n import localizer_of
 
 #: How many tasks a page has: half of what one poll may ask for.
@@ -185,7 +186,7 @@ def task_list(request: Any, visitor: Visitor) -> TaskList:
     wanted = {name: value for name, value in (('tag', filters.tag), ('status', filters.status)) if value}
     return TaskList(
         statuses=page.tasks,
-        tasks={progress_id: _describe(status, url) for progress_id, status in page.tasks.items()},
+        tasks={progress_id: _describe(status, url, translate) for progress_id, status in page.tasks.items()},
         note=note,
         choices=[Choice(word, url(status=status), status == chosen) for status, word in statuses.items()],
         tag=filters.tag or '',
@@ -197,7 +198,7 @@ def task_list(request: Any, visitor: Visitor) -> TaskList:
     )
 
 
-def _describe(status: Status, url: Callable[..., str]) -> ListedTask:
+def _describe(status: Status, url: Callable[..., str], translate: Translate) -> ListedTask:
     tags = status.get('tags')
     tags = tags if isinstance(tags, (list, dict)) else [tags]
     started = datetime.fromisoformat(status['started']).astimezone(timezone.utc)
@@ -207,13 +208,6 @@ def _describe(status: Status, url: Callable[..., str]) -> ListedTask:
         tags=[(tag, url(tag=tag)) for tag in tags if tag and isinstance(tag, str)],
         started=started.isoformat(timespec='milliseconds'),
         started_text=f'{started:%Y-%m-%d %H:%M} UTC',
-        duration=_duration(status['duration']) if 'duration' in status else '',
+        duration=format_elapsed(status['duration'], translate) if 'duration' in status else '',
         is_removable='removable' in status,
     )
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration as H:MM:SS, or M:SS below an hour."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f'{hours}:{minute:02}:{second:02}' if hours else f'{minute}:{second:02}'

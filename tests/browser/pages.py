@@ -10,8 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from pyramid.i18n import make_localizer
 
+import pyramid_progress
 from pyramid_progress.model.messages import BAR
 
+LOCALE = Path(pyramid_progress.__file__).parent / 'locale'
 STATIC = Path(__file__).parents[2] / 'static'
 TYPES = {'.js': 'text/javascript', '.css': 'text/css'}
 
@@ -37,8 +39,9 @@ class Server:
     """Serves the widget's files, the page at ``/`` and statuses at ``/progress_status``.
 
     What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, ``cancel`` to be given to the
-    button, and the page's ``body`` and ``html``, the attributes of its root. What it reads: ``polls``, the ids of each
-    request for statuses, and ``reports`` of violations of the content security policy.
+    button, the page's ``body``, ``html``, the attributes of its root, and ``language``, that of its words. What it
+    reads: ``polls``, the ids of each request for statuses, and ``reports`` of violations of the content security
+    policy.
     """
 
     def __init__(self, port=0):
@@ -47,6 +50,7 @@ class Server:
         self.cancel = None
         self.body = ''
         self.html = 'lang="en"'
+        self.language = 'en'
         self.polls = []
         self.reports = []
         self.port = port
@@ -70,8 +74,11 @@ class Server:
         self._httpd.server_close()
 
     def page(self):
-        words = {name: make_localizer('en', []).translate(word) for name, word in BAR.items()}
-        meta = escape(json.dumps({'src': '/progress_status', 'lang': 'en', 'channel': 'visitor', 'words': words}))
+        localizer = make_localizer(self.language, [str(LOCALE)])
+        words = {name: localizer.translate(word) for name, word in BAR.items()}
+        meta = escape(
+            json.dumps({'src': '/progress_status', 'lang': self.language, 'channel': 'visitor', 'words': words})
+        )
         return (
             f'<!DOCTYPE html><html {self.html}><head><meta charset="utf-8"><title>Bars</title>'
             f'<meta name="color-scheme" content="light dark"><link rel="icon" href="/icon.svg">'

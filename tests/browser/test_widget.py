@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs
 
 import pytest
@@ -227,13 +228,32 @@ def test_a_screen_reader_hears_the_start_and_the_end(show, server, page):
 
 # What the server rendered
 
-PARTS = ('label', 'amount', 'state', 'message', 'result')
+PARTS = ('label', 'amount', 'state', 'count', 'elapsed', 'message', 'result')
+
+LANGUAGES = [
+    'en',
+    'ar',
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ('de', 'es', 'fr', 'it', 'ja', 'pt_BR')),
+]
+
+#: Of tasks that were started days ago: their elapsed time does not change during the test.
+LONG = {'started': '2026-01-01T00:00:00.5+00:00'}
+MORE = {
+    'u': ({'status': 'running', 'current': 420, 'length': 1000} | LONG,),
+    'v': ({'status': 'running', 'current': 12345.678} | LONG,),
+    'w': ({'status': 'stalled', 'current': 999_999, 'length': 1_234_567} | LONG,),
+    'x': ({'status': 'cancelling', 'current': 1, 'length': 30} | LONG,),
+    'y': ({'status': 'failed', 'current': 420, 'length': 1000} | LONG,),
+    'z': ({'status': 'finished', 'current': 1000, 'length': 1000} | LONG,),
+}
 
 
-def test_the_script_draws_what_the_server_drew(show, page):
+@pytest.mark.parametrize('language', LANGUAGES)
+def test_the_script_draws_what_the_server_drew(show, server, page, language):
     with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
         config.include('pyramid_progress')
-    statuses = {name: status for name, (status, *_) in STATES.items() if status.get('current') not in ('x', 1234)}
+        config.set_locale_negotiator(lambda request: language)
+    statuses = {name: status for name, (status, *_) in (STATES | MORE).items()}
     with prepare(registry=config.registry) as environment:
         for name, status in statuses.items():
             init_progress_status(name, None, f'Task {name}')
@@ -244,7 +264,10 @@ def test_the_script_draws_what_the_server_drew(show, page):
             task.finish(message='Done', result={'url': '/table'})
         elements = [environment['request'].progress.bar(name) for name in (*statuses, 'end')]
     bars = BeautifulSoup(''.join(elements), 'html.parser').select('pyramid-progress')
+    server.language = language
+    server.html = f'lang="{language.replace("_", "-")}"'
     show(*elements, **{bar['progress-id']: json.loads(bar['status']) for bar in bars})
+    wait_for_polls(page, server, 2)
     page.wait_for_function('(n) => document.querySelectorAll("[aria-valuetext]").length === n', arg=len(bars))
     drawn = page.evaluate(
         """(parts) => Array.from(document.querySelectorAll('pyramid-progress'), (bar) => [
@@ -265,6 +288,59 @@ def test_the_script_draws_what_the_server_drew(show, page):
         for bar in bars
     ]
     assert drawn == rendered
+    shown = {
+        bar['progress-id']: (bar.select_one('.pp-count').text != '', bar.select_one('.pp-elapsed').text) for bar in bars
+    }
+    assert all(shown[name][0] for name in 'uwxy')
+    assert not shown['z'][0]
+    assert shown['u'][1] == shown['v'][1] == shown['x'][1] != ''
+    assert shown['w'][1] == shown['y'][1] == shown['z'][1] == ''
+
+
+def ago(seconds):
+    return (datetime.now(timezone.utc) - timedelta(seconds=seconds)).isoformat()
+
+
+def test_the_elapsed_time_goes_on_between_two_answers(show, page):
+    status = RUNNING | {'started': ago(72), 'length': 1000}
+    show(bar('a', poll_min=30, poll_max=30), a=status)
+    page.wait_for_function("() => /^1 min 1[2-9] s$/.test(document.querySelector('.pp-elapsed').textContent)")
+    first = page.locator('.pp-elapsed').inner_text()
+    page.wait_for_function("(text) => document.querySelector('.pp-elapsed').textContent > text", arg=first)
+
+
+def test_the_elapsed_time_is_that_of_the_servers_clock(show, page):
+    page.add_init_script('const { now } = Date; Date.now = () => now() + 3_600_000;')
+    show(bar('a'), a=RUNNING | {'started': ago(60)})
+    page.wait_for_function("() => /^1 min \\d s$/.test(document.querySelector('.pp-elapsed').textContent)")
+
+
+def test_amount_and_elapsed_time_are_switched_off(show, page):
+    status = RUNNING | {'started': ago(300_000), 'current': 420, 'length': 1000}
+    show(bar('a', no_count=''), bar('b', no_elapsed=''), a=status, b=status)
+    expect(page, 'a', count='', elapsed='3 d 11 h')
+    expect(page, 'b', count='420 of 1,000', elapsed='')
+    page.evaluate("""() => {
+        const [a, b] = document.querySelectorAll('pyramid-progress');
+        a.noCount = false;
+        b.setAttribute('no-count', '');
+    }""")
+    expect(page, 'a', count='420 of 1,000')
+    expect(page, 'b', count='')
+
+
+def test_markup_that_is_written_anew_shows_the_last_status(show, server, page):
+    show('<main>', bar('a'), '</main>', a=RUNNING)
+    expect(page, 'a', amount='42%')
+    assert page.evaluate("""() => {
+        const main = document.querySelector('main');
+        const copy = document.createElement('pyramid-progress');
+        copy.progressId = 'a';
+        main.replaceChildren(copy);
+        return [copy.state, copy.querySelector('.pp-amount').textContent, copy.querySelector('progress').value];
+    }""") == ['running', '42%', 42]
+    server.statuses['a'] = FINISHED
+    expect(page, 'a', state='Finished')
 
 
 def test_what_the_server_rendered_is_shown_before_any_answer(show, server, page):

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import tracemalloc
 from contextlib import suppress
 
@@ -128,7 +129,7 @@ STATES = [
     ({'current': -2, 'length': 9}, 'running', 'Running', '0%', '0'),
     ({'length': 0}, 'running', 'Running', '100%', '100'),
     ({'current': 1.5, 'length': 10**400}, 'running', 'Running', '0%', '0'),
-    ({'current': 10**400}, 'indeterminate', 'Running, length unknown', 'inf', None),
+    ({'current': 10**400}, 'indeterminate', 'Running, length unknown', '∞', None),
     ({'status': 'packing', 'current': 1, 'length': 2}, 'running', 'packing', '50%', '50'),
     ({'status': 'stalled', 'current': 1, 'length': 2}, 'stalled', 'Stalled: no longer responding', '50%', '50'),
     ({'status': 'cancelling'}, 'cancelling', 'Cancelling', '', '0'),
@@ -149,6 +150,27 @@ def test_states_in_words(serve):
         assert [bar['state'], text(bar, 'state'), text(bar, 'amount')] == [state, word, amount]
         assert bar.progress.get('value') == value
         assert bar.progress['aria-label'] == 'Progress'
+
+
+AMOUNT = {'status': 'running', 'current': 420, 'length': 1000, 'started': '2020-01-01T00:00:00+00:00'}
+
+
+@pytest.mark.parametrize(
+    ('page', 'shown'),
+    [
+        (BY_MACRO, ['420 of 1,000', True, None, None]),
+        (BY_MACRO.replace('repeat', 'define="no_count True" repeat'), ['', True, '', None]),
+        ("<body>${request.progress.bar('0', no_elapsed=True)}</body>", ['420 of 1,000', False, None, '']),
+    ],
+)
+def test_amount_and_elapsed_time(serve, page, shown):
+    _, show = serve(page, '0')
+    init_progress_status('0', None, 'Import')
+    current_store().storage.update('0', {name: json.dumps(value) for name, value in AMOUNT.items()}, 60)
+    bar = show().find('pyramid-progress')
+    elapsed = text(bar, 'elapsed')
+    assert [text(bar, 'count'), bool(elapsed), bar.get('no-count'), bar.get('no-elapsed')] == shown
+    assert not elapsed or re.fullmatch(r'[\d,]+ d \d+ h', elapsed)
 
 
 def test_rendering_a_bar_acknowledges_nothing(serve):
@@ -236,11 +258,12 @@ def test_a_result_is_a_link_if_its_url_is_safe(serve):
 @pytest.mark.parametrize(
     ('locale', 'language', 'word', 'amount', 'refresh', 'left'),
     [
-        ('en', 'en', 'Running', '42%', 'Refresh', 'About {} left'),
-        ('fr', 'fr', 'En cours', '42\N{NO-BREAK SPACE}%', 'Actualiser', 'Encore {} environ'),
-        ('de', 'de', 'Läuft', '42\N{NO-BREAK SPACE}%', 'Aktualisieren', 'Noch etwa {}'),
-        ('es', 'es', 'En curso', '42\N{NO-BREAK SPACE}%', 'Actualizar', 'Tiempo restante: {} aprox.'),
-        ('it', 'en', 'Running', '42%', 'Refresh', 'About {} left'),
+        ('en', 'en', 'Running', '42%', 'Refresh', 'About {time} left'),
+        ('fr', 'fr', 'En cours', '42\N{NO-BREAK SPACE}%', 'Actualiser', 'Encore {time} environ'),
+        ('de', 'de', 'Läuft', '42\N{NO-BREAK SPACE}%', 'Aktualisieren', 'Noch etwa {time}'),
+        ('es', 'es', 'En curso', '42\N{NO-BREAK SPACE}%', 'Actualizar', 'Tiempo restante: {time} aprox.'),
+        ('pt_BR', 'pt-BR', 'Em andamento', '42%', 'Atualizar', 'Tempo restante: cerca de {time}'),
+        ('nl', 'en', 'Running', '42%', 'Refresh', 'About {time} left'),
     ],
 )
 def test_words_are_those_of_the_request_s_locale(serve, locale, language, word, amount, refresh, left):
@@ -253,7 +276,7 @@ def test_words_are_those_of_the_request_s_locale(serve, locale, language, word, 
     assert [given['lang'], given['words']['running'], given['words']['left']] == [language, word, left]
 
 
-@pytest.mark.parametrize('locale', ['de', 'it'])
+@pytest.mark.parametrize('locale', ['de', 'nl'])
 def test_an_application_can_replace_the_words(serve, tmp_path, locale):
     directory = tmp_path / 'locale' / locale / 'LC_MESSAGES'
     directory.mkdir(parents=True)

@@ -213,7 +213,7 @@ def test_what_stands_beside_a_bar(tasks):
     storage.update('a', {CHANGED: '1700003725'}, expire)
     page = tasks('?status=failed', accept='text/html')
     assert page.html.select_one('.pp-message').text == 'The disk is full'
-    assert [row.get_text(' ', strip=True) for row in page.html.select('.pp-about dl > div')][1] == 'Duration 1:02:05'
+    assert [row.get_text(' ', strip=True) for row in page.html.select('.pp-about dl > div')][1] == 'Duration 1 h 2 min'
     status = tasks().json['tasks']['a']
     assert (status['duration'], status['removable']) == (3725, True)
 

@@ -1,40 +1,73 @@
-/** How numbers and durations are written. */
+/** Numbers, amounts, times and states: the cases in `tests/cases/format.json`, which the Python tests run, too. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { formatDuration, formatNumber } from '../../static/format.js';
+import { formatCount, formatElapsed, formatNumber } from '../../static/format.js';
+import { formatDuration, formatPace } from '../../static/pace.js';
+import { Watch, percentage } from '../../static/poller.js';
 
-for (const [seconds, text] of [
-  [0, '1 second'],
-  [0.526, '1 second'], // 5 of 30 units at 9.5 a second
-  [1.4, '1 second'],
-  [4.6, '5 seconds'],
-  [9.4, '9 seconds'],
-  [9.5, '10 seconds'],
-  [12.4, '10 seconds'],
-  [12.5, '15 seconds'],
-  [58, '60 seconds'],
-  [87.4, '85 seconds'],
-  [87.5, '1 minute'],
-  [90, '2 minutes'],
-  [297, '5 minutes'],
-  [5369, '89 minutes'],
-  [5370, '2 hours'],
-  [36_000, '10 hours'],
-]) {
-  test(`${seconds} s are ${text}`, () => {
-    assert.equal(formatDuration(seconds * 1000, 'en'), text);
+const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf-8');
+const cases = JSON.parse(read('tests/cases/format.json'));
+
+/** The words of a language, as the server sends them. */
+function wordsOf(language) {
+  const catalogue = read(`pyramid_progress/locale/${language.replace('-', '_')}/LC_MESSAGES/pyramid_progress.po`);
+  const messages = catalogue.matchAll(/^msgid "(.+)"\nmsgstr "(.+)"$/gm);
+  return Object.fromEntries(Array.from(messages, ([, id, text]) => [id, text.replaceAll('${', '{')]));
+}
+
+for (const [language, value, text] of cases.numbers) {
+  test(`the number ${value} in ${language}`, () => {
+    assert.equal(formatNumber(value, language), text);
   });
 }
 
-test('a duration is written in the language', () => {
-  assert.equal(formatDuration(1000, 'de'), '1 Sekunde');
-  assert.equal(formatDuration(300_000, 'fr'), '5 minutes');
+for (const [language, percent, text] of cases.percentages) {
+  test(`${percent} percent in ${language}`, () => {
+    assert.equal(formatNumber(Math.floor(percent) / 100, language, { style: 'percent' }), text);
+  });
+}
+
+for (const [language, current, length, text] of cases.counts) {
+  test(`${current} of ${length} in ${language}`, () => {
+    assert.equal(formatCount({ status: 'running', current, length }, wordsOf(language), language), text);
+  });
+}
+
+for (const [language, seconds, text] of cases.elapsed) {
+  test(`${seconds} s since the start in ${language}`, () => {
+    assert.equal(formatElapsed(seconds * 1000, wordsOf(language), language), text);
+  });
+}
+
+// The server does not write it. In plural forms, which the browser has.
+for (const [language, seconds, text] of cases.left) {
+  test(`${seconds} s left in ${language}`, () => {
+    assert.equal(formatDuration(seconds * 1000, language), text);
+  });
+}
+
+for (const [status, state, percent] of cases.states) {
+  test(`the state of ${JSON.stringify(status)}`, () => {
+    assert.equal(new Watch('a', () => {}, { status }).state, state);
+    assert.equal(percentage(status) ?? null, percent);
+  });
+}
+
+test('an amount without a position is one of 0', () => {
+  assert.equal(formatCount({ status: 'running', length: 30 }, wordsOf('en'), 'en'), '0 of 30');
 });
 
-test('a number is written in the language, and in the default one if there is no such language', () => {
-  assert.equal(formatNumber(1234.5, {}, 'de'), '1.234,5');
-  assert.equal(formatNumber(0.42, { style: 'percent' }, 'en'), '42%');
-  assert.equal(formatNumber(7, {}, 'en_US'), '7');
+test('the pace is the time left and the rate', () => {
+  const status = { status: 'running', current: 25, length: 30 };
+  const pace = (changes, estimate) => formatPace({ ...status, ...changes }, estimate, wordsOf('en'), 'en');
+  assert.equal(pace({}, { left: 526, rate: 0.0095 }), 'About 1 second left, 9.5 per second');
+  assert.equal(pace({}, { left: Infinity, rate: 0.0095 }), '9.5 per second');
+  assert.equal(pace({ current: 25.5 }, { left: 526, rate: 0.0095 }), 'About 1 second left');
+});
+
+test('a number is in the default language if there is no such language', () => {
+  assert.equal(formatNumber(7, 'en_US'), '7');
 });

@@ -11,10 +11,10 @@ import pytest
 STATIC = Path(__file__).parents[2] / 'static'
 
 #: The modules that every page with a bar loads.
-SCRIPT = ('progress.js', 'poller.js', 'format.js', 'page.js')
+SCRIPT = ('progress.js', 'poller.js', 'format.js')
 
 #: The modules that are loaded by the pages that need them.
-ON_DEMAND = ('cancel.js', 'form.js', 'tasks.js', 'when-finished.js')
+ON_DEMAND = ('cancel.js', 'form.js', 'pace.js', 'tasks.js', 'when-finished.js')
 
 KIB = 1024
 
@@ -59,7 +59,7 @@ def test_the_style_sheet_is_small():
 
 def test_modules_do_not_import_in_a_circle():
     graph = {name: imports(name) - {'types.js'} for name in (*SCRIPT, *ON_DEMAND)}
-    assert graph['progress.js'] == {'poller.js', 'format.js', 'page.js', 'cancel.js', 'form.js', 'when-finished.js'}
+    assert graph['progress.js'] == {'poller.js', 'format.js', 'pace.js', 'cancel.js', 'form.js', 'when-finished.js'}
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
@@ -93,7 +93,7 @@ def test_the_manifest_has_what_the_types_have(element):
 
 def test_the_manifest_has_what_the_element_has(element):
     (script,) = read('progress.js')
-    observed = re.search(r'observedAttributes = \[(.*?)\]', script)[1]
+    observed = re.search(r'observedAttributes = \[(.*?)\]', script, re.DOTALL)[1]
     # The element observes the status, which other scripts may write, and reads when-finished only at the end.
     watched = set(re.findall(r"'(.*?)'", observed)) - {'status'} | {'when-finished'}
     assert {item['name'] for item in element['attributes'] if 'fieldName' in item} == watched

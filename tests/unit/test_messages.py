@@ -13,7 +13,7 @@ import pyramid_progress
 
 PACKAGE = Path(pyramid_progress.__file__).parent
 LOCALE = PACKAGE / 'locale'
-LANGUAGES = ['de', 'en', 'es', 'fr']
+LANGUAGES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'pt_BR']
 
 
 def messages(file):

@@ -1,0 +1,33 @@
+/**
+ * Writes the time left and the rate of a task. It is loaded with the first estimate.
+ *
+ * @import { Estimate, Status } from './types.js'
+ */
+
+import { fill, formatNumber, join } from './format.js';
+
+/** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
+export function formatDuration(ms, lang) {
+  const seconds = ms / 1000;
+  const minutes = Math.round(seconds / 60);
+  /** @type {[number, string]} */
+  let [value, unit] = [Math.round(minutes / 60), 'hour'];
+  if (seconds < 9.5) [value, unit] = [Math.max(Math.round(seconds), 1), 'second'];
+  else if (seconds < 87.5) [value, unit] = [Math.round(seconds / 5) * 5, 'second'];
+  else if (minutes < 90) [value, unit] = [minutes, 'minute'];
+  return formatNumber(value, lang, { style: 'unit', unit, unitDisplay: 'long' });
+}
+
+/**
+ * @param {Status} status @param {Estimate} estimate
+ * @param {Record<string, string>} words of the page @param {string} [lang]
+ */
+export function formatPace({ current }, { left, rate }, words, lang) {
+  return join(
+    left < Infinity ? fill(words.left, { time: formatDuration(left, lang) }) : '',
+    // Fractions of a unit, as stages have them, are not counted.
+    rate > 1e-5 && Number.isInteger(current)
+      ? fill(words.rate, { count: formatNumber(Number((rate * 1000).toPrecision(2)), lang) })
+      : '',
+  );
+}
