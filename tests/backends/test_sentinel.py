@@ -9,9 +9,11 @@ from contextlib import ExitStack
 import pytest
 import redis
 from beaker.cache import cache_regions
+from support.failover import RECORD, Traffic, timed
 from support.servers import RedisServer, Server, free_port
 from support.waiting import wait_until
 
+from pyramid_progress import configure
 from pyramid_progress.runtime import Runtime
 from pyramid_progress.storage import StorageError
 from pyramid_progress.storage.redis import RedisStorage
@@ -19,10 +21,6 @@ from pyramid_progress.storage.redis import RedisStorage
 SERVICE = 'progress-service'
 PASSWORD = 'gehe1m'  # noqa: S105
 DATABASE = 3
-RECORD = {
-    'status': '"running"', 'owner': '"ann"', 'label': '"Import"', 'tags': '[]', 'length': '10', 'current': '0',
-    'started': '"2026-01-01T00:00:00+00:00"',
-}  # fmt: skip
 
 
 class Sentinel(Server):
@@ -107,16 +105,6 @@ def steady_service(program, tmp_path_factory):
     """Return a service that tests leave as it is."""
     with ExitStack() as stack:
         yield Service(program('redis-server'), tmp_path_factory.mktemp('sentinel'), stack)
-
-
-def timed(function, *arguments):
-    """Return what a call returns, or its error, and how many seconds it took."""
-    began = time.monotonic()
-    try:
-        result = function(*arguments)
-    except StorageError as error:
-        result = error
-    return result, time.monotonic() - began
 
 
 def test_the_url_gives_database_and_credentials(steady_service):
@@ -268,6 +256,53 @@ def test_the_new_primary_serves_after_the_old_one_failed(service, failure):
     assert not [took for result, took in (timed(storage.running_ids) for _ in range(20)) if took > 0.2]
     if failure == 'pause':
         first.resume()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('failure', ['stop', 'pause'])
+def test_work_goes_on_while_the_primary_fails(service, failure):
+    first, second = service.servers
+    cache_regions['default'] = cache_regions['persistent'] = service.options | {'expire': 3600}
+    storage = configure({'progress.timeout': '1'}).store().storage
+    with Traffic() as traffic:
+        time.sleep(2)
+        failed = time.monotonic()
+        getattr(first, failure)()
+        wait_until(lambda: is_primary(service, second), 20, 'the replica does not become the primary')
+        failover = time.monotonic()
+        wait_until(lambda: traffic.answers_since(failover), 2, 'polls do not answer again')
+        answered = time.monotonic()
+        wait_until(traffic.are_running, failover + 6 - time.monotonic(), 'not all tasks are back')
+        back = time.monotonic()
+        print(f'failover {failover - failed:.1f} s, polls +{answered - failover:.1f} s, tasks +{back - failover:.1f} s')
+        wait_until(lambda: not traffic.lost_ends(failed - 10, failed), 6, 'ends are lost')
+        if failure == 'pause':
+            first.resume()
+    storage.close()
+    assert traffic.errors == []
+    assert traffic.longest_poll < 2.0
+    assert traffic.longest_step < 0.05
+
+
+@pytest.mark.slow
+def test_work_goes_on_while_all_sentinels_hang(service):
+    cache_regions['default'] = cache_regions['persistent'] = service.options | {'expire': 3600}
+    storage = configure({'progress.timeout': '1'}).store().storage
+    with Traffic() as traffic:
+        with ExitStack() as stack:
+            for sentinel in service.sentinels:
+                stack.enter_context(sentinel.down())
+            hung = time.monotonic()
+            wait_until(lambda: traffic.answers_since(hung + 1), 5, 'polls do not answer')
+            storage.close()  # new connections need a sentinel
+            time.sleep(1.5)
+        resumed = time.monotonic()
+        wait_until(lambda: traffic.answers_since(resumed), 3, 'polls do not answer again')
+        assert traffic.are_running()
+    storage.close()
+    assert traffic.errors == []
+    assert traffic.longest_poll < 2.0
+    assert traffic.longest_step < 0.05
 
 
 def test_a_failover_on_request_needs_no_restart(service):
