@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any
 
-from pyramid_progress.model.parts import PARTS
-from pyramid_progress.model.record import HEARTBEAT, RUN, Activity, new_run
+from pyramid_progress.model.record import HEARTBEAT, Activity
 from pyramid_progress.model.status import decode, to_status
 from pyramid_progress.runtime import current_store
 
@@ -105,67 +104,6 @@ def _round(environment: Environment) -> Comparison:
     return comparison
 
 
-class _Parts:
-    """A task with parts, of which some are active, and a plain task."""
-
-    #: How many parts are active.
-    active = 20
-
-    def __init__(self, environment: Environment, count: int) -> None:
-        self._ours, _ = _programs(environment)
-        self._storage, self._expire, _ = current_store()
-        now = self._storage.now()
-        self._run = {'task_run': new_run(now), 'part_run': new_run(now)}
-        record = self._storage.get_many([TASK])[TASK]
-        record |= {PARTS: str(count), RUN: self._run['task_run'], 'current': '0'}
-        self._storage.start('parts', record, self._expire)
-        for number in range(count):
-            self._storage.start_part('parts', number, heartbeat=repr(now), expire=self._expire, **self._run)
-            if number >= self.active:
-                self._update(number, {'status': '"finished"', 'current': '1'})
-
-    def _update(self, number: int, changes: dict[str, str]) -> None:
-        activity = self._storage.update_part('parts', number, changes, expire=self._expire, **self._run)
-        if activity != Activity(0):
-            raise RuntimeError(f'the part is active, but the store returned {activity}')
-
-    def delete(self) -> None:
-        self._storage.delete('parts')
-
-    def update(self, count: int) -> None:
-        for current in range(count):
-            self._update(0, {'current': str(current)})
-
-    def update_plain(self, count: int) -> None:
-        for current in range(count):
-            self._storage.update_active({TASK: {'current': str(current)}}, self._expire)
-
-    def read(self, count: int) -> None:
-        self._read('parts', count)
-
-    def read_plain(self, count: int) -> None:
-        self._read(TASK, count)
-
-    def _read(self, progress_id: str, count: int) -> None:
-        for _ in range(count):
-            text = self._storage.get_many_serialized([progress_id])[progress_id]
-            to_status(decode(text), self._storage.now)
-
-
-def _update_part(count: int, environment: Environment) -> Comparison:
-    parts = _Parts(environment, count)
-    comparison = compare(Contender(parts.update), Contender(parts.update_plain))
-    parts.delete()
-    return comparison
-
-
-def _read_parts(environment: Environment) -> Comparison:
-    parts = _Parts(environment, 1000)
-    comparison = compare(Contender(parts.read), Contender(parts.read_plain))
-    parts.delete()
-    return comparison
-
-
 def _against_pyams(operation: str, environment: Environment) -> Comparison:
     ours, _ = _programs(environment)
     return compare(ours.contender(operation), Pyams('ext:redis').contender(operation))
@@ -200,11 +138,6 @@ FIGURES = [
     Figure('get on Redis', 'one raw GET of the same bytes', at_most(1.25), _get),
     Figure(f'{IDS} ids read on Redis', f'one raw MGET of {IDS}', at_most(2.5), _read_many),
     Figure(f'a round of {IDS} tasks on Redis', f'a pipeline of {IDS} raw SETs', at_most(1.7), _round),
-    *(
-        Figure(f'a part of {count} on Redis', 'an update of a plain task', at_most(1.35), partial(_update_part, count))
-        for count in (20, 1000)
-    ),
-    Figure('a task with 1,000 parts read on Redis', 'a plain task', at_most(1.5), _read_parts),
     *(
         Figure(f'{operation} on Redis', 'pyams_utils on Redis', at_most(0.25), partial(_against_pyams, operation))
         for operation in OPERATIONS
