@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 MAX_RECORDS = 2000
 
 #: How many records are read in one call of the store.
-_BATCH = 200
+BATCH = 200
 
 
 class _Any:
@@ -98,7 +98,7 @@ def find_tasks(
     while True:
         # One more than the limit, to know whether there are more.
         # The first call assumes that all match.
-        size = min(_BATCH if is_filtered and read else limit + 1 - len(tasks), MAX_RECORDS - read)
+        size = min(BATCH if is_filtered and read else limit + 1 - len(tasks), MAX_RECORDS - read)
         entries = storage.list_entries(keys, size, before)
         read += len(entries)
         for found in _read(storage, keys, entries):

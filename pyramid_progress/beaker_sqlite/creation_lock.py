@@ -16,7 +16,7 @@ _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
 
 #: Seconds after which a value is created although another thread or process is still creating it, or hangs.
-_TIMEOUT = 60.0
+TIMEOUT = 60.0
 
 
 class CreationLock:
@@ -45,7 +45,7 @@ class CreationLock:
         :param wait: whether to wait for it, up to a minute
         :return: whether it was acquired; Beaker ignores that after it waited, and creates the value
         """
-        deadline = time.monotonic() + (_TIMEOUT if wait else 0)
+        deadline = time.monotonic() + (TIMEOUT if wait else 0)
         pause = _FIRST_PAUSE
         while not self._file.lock(self._offset):
             if time.monotonic() >= deadline:

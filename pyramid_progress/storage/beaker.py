@@ -240,7 +240,7 @@ class _Bucket:
 
     def text(self, progress_id: str) -> str | None:
         """Return a record as text."""
-        stored = self._stored(_key(progress_id))
+        stored = self._stored(record_key(progress_id))
         return stored[0] if stored else None
 
     def get(self, progress_id: str) -> Record | None:
@@ -248,7 +248,7 @@ class _Bucket:
         return rules.load(text) if text else None
 
     def put(self, progress_id: str, record: Record, expire: float) -> None:
-        key = _key(progress_id)
+        key = record_key(progress_id)
         new = _indexed(progress_id, record, self.now + expire, expire)
         index = self._index()
         old = index.get(key)
@@ -262,10 +262,10 @@ class _Bucket:
 
     def parts(self, progress_id: str) -> dict[int, Record]:
         """Return the records of a task's parts by number."""
-        return self._load(_parts_key(_key(progress_id))) or {}
+        return self._load(parts_key(record_key(progress_id))) or {}
 
     def put_parts(self, progress_id: str, records: dict[int, Record]) -> None:
-        key = _parts_key(_key(progress_id))
+        key = parts_key(record_key(progress_id))
         if records:
             # They are removed with the record of their task, whose lifetime other changes extend.
             self._store(key, records, _LONGEST_IN_BEAKER)
@@ -273,7 +273,7 @@ class _Bucket:
             self._delete(key)
 
     def remove(self, progress_id: str) -> None:
-        key = _key(progress_id)
+        key = record_key(progress_id)
         index = self._index()
         self._remove(key)
         if index.pop(key, None):
@@ -281,7 +281,7 @@ class _Bucket:
 
     def prune(self, progress_id: str) -> None:
         """Index a task as its record says; without a record, remove what else there is of it."""
-        key = _key(progress_id)
+        key = record_key(progress_id)
         stored = self._stored(key)
         if stored is None:
             self.remove(progress_id)
@@ -347,7 +347,7 @@ class _Bucket:
     def _remove(self, key: str) -> None:
         """Remove the records of a task and of its parts."""
         self._delete(key)
-        self._delete(_parts_key(key))
+        self._delete(parts_key(key))
 
     def _delete(self, key: str) -> None:
         # Not every manager of Beaker's ignores the deletion of a missing key.
@@ -378,11 +378,13 @@ def _number(progress_id: str) -> int:
     return _digest(progress_id)[0] % NAMESPACES
 
 
-def _key(progress_id: str) -> str:
+def record_key(progress_id: str) -> str:
+    """Return the key of a task's record in its namespace."""
     return _digest(progress_id).hex()
 
 
-def _parts_key(key: str) -> str:
+def parts_key(key: str) -> str:
+    """Return the key of the records of a task's parts, beside the *key* of its own record."""
     return f'{key}.parts'
 
 

@@ -44,7 +44,7 @@ class _Namespace:
     def __init__(self) -> None:
         self.tasks: dict[str, _Task] = {}
         #: Ascending entries by key.
-        self._indexes: dict[str, list[Entry]] = {}
+        self.indexes: dict[str, list[Entry]] = {}
 
     def put(self, progress_id: str, task: _Task | None) -> None:
         """Replace a task, even one that has expired; None removes it."""
@@ -61,7 +61,7 @@ class _Namespace:
         """Return what :meth:`.Storage.list_entries` promises."""
         newest: list[Iterator[Entry]] = []
         for key in keys:
-            index = self._indexes.get(key, [])
+            index = self.indexes.get(key, [])
             end = len(index) if before is None else bisect_left(index, before)
             newest.append(map(index.__getitem__, range(end - 1, -1, -1)))
         merged = heapq.merge(*newest, reverse=True)
@@ -69,12 +69,12 @@ class _Namespace:
 
     def _move(self, progress_id: str, old: Record | None, new: Record | None) -> None:
         for key in rules.index_keys(old) if old else ():
-            index = self._indexes[key]
+            index = self.indexes[key]
             del index[bisect_left(index, Entry(rules.start_time(old or {}), progress_id))]
             if not index:
-                del self._indexes[key]
+                del self.indexes[key]
         for key in rules.index_keys(new) if new else ():
-            insort(self._indexes.setdefault(key, []), Entry(rules.start_time(new or {}), progress_id))
+            insort(self.indexes.setdefault(key, []), Entry(rules.start_time(new or {}), progress_id))
 
 
 class Memory(process.Participant):

@@ -39,56 +39,62 @@ class PairedStorage(Storage):
     """
 
     def __init__(self, statuses: Storage, tasks: Storage) -> None:
-        self._statuses = statuses
-        self._tasks = tasks
+        #: The storage of the statuses.
+        self.statuses = statuses
+        #: The storage of the indexes, with an entry for each task.
+        self.tasks = tasks
         lingers = (statuses.default_linger, tasks.default_linger)
         self.default_linger = min((linger for linger in lingers if linger is not None), default=None)
 
+    @property
+    def broke_at(self) -> float | None:
+        return self.statuses.broke_at
+
     def start(self, progress_id: str, record: Record, expire: float, mode: Start = Start.ANY) -> bool:
-        started = self._statuses.start(progress_id, record, expire, mode)
+        started = self.statuses.start(progress_id, record, expire, mode)
         if started:
             self._mirror([progress_id], expire)
         return started
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
-        self._statuses.update(progress_id, changes, expire)
+        self.statuses.update(progress_id, changes, expire)
         # A change may end a task, or take its end back.
         self._mirror([progress_id], expire)
 
     def update_active(
         self, changes: Mapping[str, Record], expire: float, runs: Mapping[str, str] | None = None
     ) -> dict[str, Activity]:
-        activities = self._statuses.update_active(changes, expire, runs)
+        activities = self.statuses.update_active(changes, expire, runs)
         # A heartbeat also restores the entry: its store may have been down, or have lost it.
         self._mirror([progress_id for progress_id in activities if _is_mirrored(changes[progress_id])], expire)
         return activities
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
-        return self._statuses.get_many_serialized(progress_ids)
+        return self.statuses.get_many_serialized(progress_ids)
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
-        acknowledged = self._statuses.acknowledge(progress_id, linger)
+        acknowledged = self.statuses.acknowledge(progress_id, linger)
         if acknowledged:
             self._mirror([progress_id], linger)
         return acknowledged
 
     def delete(self, progress_id: str) -> bool:
-        deleted = self._statuses.delete(progress_id)
+        deleted = self.statuses.delete(progress_id)
         self.prune(RUNNING_KEY, [progress_id])
         return deleted
 
     def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
-        return self._tasks.list_entries(keys, limit, before)
+        return self.tasks.list_entries(keys, limit, before)
 
     def prune(self, key: str, progress_ids: Sequence[str]) -> None:
-        entries = self._tasks.get_many(progress_ids)
+        entries = self.tasks.get_many(progress_ids)
         for progress_id, entry in entries.items():
             self._mirror([progress_id], float(entry[_EXPIRE]))
-        self._tasks.prune(key, [progress_id for progress_id in progress_ids if progress_id not in entries])
+        self.tasks.prune(key, [progress_id for progress_id in progress_ids if progress_id not in entries])
 
     def running_ids(self) -> set[str]:
-        ids = self._tasks.running_ids()
-        records = self._statuses.get_many(list(ids)) if ids else {}
+        ids = self.tasks.running_ids()
+        records = self.statuses.get_many(list(ids)) if ids else {}
         listed = {progress_id for progress_id, record in records.items() if is_listed(record)}
         try:
             self.prune(RUNNING_KEY, list(ids - listed))
@@ -99,7 +105,7 @@ class PairedStorage(Storage):
     def start_part(
         self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float
     ) -> Activity | None:
-        activity = self._statuses.start_part(
+        activity = self.statuses.start_part(
             progress_id, number, task_run=task_run, part_run=part_run, heartbeat=heartbeat, expire=expire
         )
         self._mirror([progress_id], expire)
@@ -108,7 +114,7 @@ class PairedStorage(Storage):
     def update_part(
         self, progress_id: str, number: int, changes: Record, *, task_run: str, part_run: str, expire: float
     ) -> Activity | None:
-        activity = self._statuses.update_part(
+        activity = self.statuses.update_part(
             progress_id, number, changes, task_run=task_run, part_run=part_run, expire=expire
         )
         if _is_mirrored(changes):
@@ -116,11 +122,11 @@ class PairedStorage(Storage):
         return activity
 
     def now(self) -> float:
-        return self._statuses.now()
+        return self.statuses.now()
 
     def close(self) -> None:
-        self._statuses.close()
-        self._tasks.close()
+        self.statuses.close()
+        self.tasks.close()
 
     def _mirror(self, progress_ids: Iterable[str], expire: float) -> None:
         """Make entries agree with the statuses.
@@ -131,19 +137,19 @@ class PairedStorage(Storage):
         for _ in range(_MAX_MIRROR_ROUNDS):
             if not remaining:
                 return
-            records = self._statuses.get_many(remaining)
-            entries = self._tasks.get_many(remaining)
-            now = self._statuses.now()
+            records = self.statuses.get_many(remaining)
+            entries = self.tasks.get_many(remaining)
+            now = self.statuses.now()
             changed = []
             for progress_id in remaining:
                 record, entry = records.get(progress_id), entries.get(progress_id)
                 if record is None or is_bare(record):
                     if entry is not None:
-                        self._tasks.delete(progress_id)
+                        self.tasks.delete(progress_id)
                         changed.append(progress_id)
                 elif entry is None or not _is_current(entry, record, now):
                     # Twice the lifetime: the next change comes within one, and then the entry is more than one old.
-                    self._tasks.start(progress_id, _entry(record, now, expire), 2 * expire)
+                    self.tasks.start(progress_id, _entry(record, now, expire), 2 * expire)
                     changed.append(progress_id)
             # Between the read and the write, another process may have changed the status and written its entry: what
             # was written is compared again. A store that drops writes without an error never agrees.

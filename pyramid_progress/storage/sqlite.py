@@ -58,7 +58,7 @@ _KEYS_PER_SELECT = 500
 _ROWS = 256
 
 #: How many connections there are for threads that read at the same time. They are opened when they are used.
-_READERS = 8
+READERS = 8
 
 #: Seconds after which to look for expired rows again if there was none.
 _SWEEP_INTERVAL = 1.0
@@ -97,7 +97,7 @@ class SqliteStorage(PartStorage):
         self._writing = Database(path, SCHEMA, timeout, StorageError)
         self._writing.check()
         # A thread that reads waits neither for one that waits to write, nor for one that reads a long list.
-        self._readers = [Database(path, SCHEMA, timeout, StorageError) for _reader in range(_READERS)]
+        self._readers = [Database(path, SCHEMA, timeout, StorageError) for _reader in range(READERS)]
         #: When there was nothing to delete.
         self._swept = 0.0
         # Rows as this process last wrote them: a task usually has one writer, which then need not read the row first.

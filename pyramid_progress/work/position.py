@@ -16,7 +16,7 @@ from .nesting import Counter, enter
 T = TypeVar('T')
 
 #: The maximum number of steps that a loop counts. A loop goes on after them.
-_MAX_STEPS = sys.maxsize
+MAX_STEPS = sys.maxsize
 
 #: Held while a position is read or a loop is added. It is one for all spans, so that a forked child can replace it.
 _lock = Lock()
@@ -162,7 +162,7 @@ class _LiveCount(NamedTuple):
 
         It is not if the iterable raised an exception: a loop that was left for another reason looks the same.
         """
-        taken = _MAX_STEPS - length_hint(self.ticks)
+        taken = MAX_STEPS - length_hint(self.ticks)
         return taken if self.is_exhausted else max(taken - 1, 0)
 
 
@@ -206,7 +206,7 @@ class _Steps(compress):  # type: ignore[type-arg]  # in Python 3.10, it takes no
         # chain() calls the __iter__ of a part, which must not be Python code: it could switch to another thread.
         items = islice(iterable, None)
         parts = iter((items, ()))
-        ticks = repeat(flag, _MAX_STEPS)
+        ticks = repeat(flag, MAX_STEPS)
         steps = super().__new__(cls, chain.from_iterable(parts), chain(ticks, repeat(flag)))
         # chain() drops a part that is exhausted, even if another thread is still drawing from it.
         steps._kept = items, keep

@@ -413,7 +413,7 @@ def test_ids_never_collide(region):
 def test_no_id_is_an_internal_key(region):
     """The keys under which drivers hold things are ids like any other."""
     namespace = region.settings['progress.namespace']
-    ours = [beaker._key('job'), beaker._parts_key(beaker._key('job')), beaker._key('index')]
+    ours = [beaker.record_key('job'), beaker.parts_key(beaker.record_key('job')), beaker.record_key('index')]
     keys = ['index', *ours, namespace, f'{namespace}:00', f'{{{namespace}}}:tasks']
     keys += [f'{namespace}:tasks:job', f'{{{namespace}}}:tasks:job', ':job', 'tasks:job', '{job}']
     init_progress_status('job', 'ann', 'Import')
@@ -624,7 +624,7 @@ def interrupt(monkeypatch):
 
 def test_a_task_that_starts_while_its_old_entry_is_removed_is_on_the_list(paired, interrupt):
     init_progress_status('job', 'ann', 'Import')
-    paired._statuses.delete('job')
+    paired.statuses.delete('job')
     interrupt('delete', lambda: init_progress_status('job', 'ann', 'Again'))
     assert get_running_tasks() == set()
     assert get_running_tasks() == {'job'}
@@ -643,7 +643,7 @@ def test_a_task_that_starts_while_its_old_end_is_entered_is_on_the_list(paired, 
 def test_entries_that_are_out_of_date_are_skipped_and_corrected(paired):
     for name in ('gone', 'ended', 'taken over', 'kept'):
         init_progress_status(name, 'ann', 'Import')
-    statuses = paired._statuses
+    statuses = paired.statuses
     statuses.delete('gone')
     statuses.update('ended', {'status': '"failed"'}, 60)
     statuses.delete('taken over')
@@ -652,13 +652,13 @@ def test_entries_that_are_out_of_date_are_skipped_and_corrected(paired):
     assert [task['progress_id'] for task in list_tasks(status='running')] == ['taken over', 'kept']
     assert [task['progress_id'] for task in list_tasks(status='failed')] == ['ended']
     assert [task['progress_id'] for task in list_tasks(owner='bob')] == ['taken over']
-    assert [entry.progress_id for entry in paired._tasks.list_entries(['owner:ann'], 9)] == ['kept', 'ended']
+    assert [entry.progress_id for entry in paired.tasks.list_entries(['owner:ann'], 9)] == ['kept', 'ended']
 
 
 def test_a_heartbeat_restores_an_entry_that_the_list_lost(paired):
     with start_task('Import', owner='ann', progress_id='job'):
         run = {'job': paired.get_many(['job'])['job']['_run']}
-        paired._tasks.delete('job')
+        paired.tasks.delete('job')
         assert get_running_tasks() == set()
         paired.update_active({'job': {'current': '1'}}, 60, run)
         assert get_running_tasks() == set()
@@ -677,7 +677,7 @@ def test_an_entry_lives_as_long_as_its_status(paired, wait_until):
         set_progress_status('job')
     storage = current_store().storage
     assert wait_until(lambda: get_running_tasks() == set(), 5)
-    wait_until(lambda: storage._tasks.get_many(['job']) == {}, 5, 'the entry lives for ever')
+    wait_until(lambda: storage.tasks.get_many(['job']) == {}, 5, 'the entry lives for ever')
 
 
 def test_every_pair_of_types(directory):

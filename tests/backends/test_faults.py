@@ -13,7 +13,7 @@ from functools import partial
 from threading import Event, Thread
 
 import pytest
-from beaker.cache import Cache, cache_regions
+from beaker.cache import Cache, cache_regions, clsmap
 from beaker.ext.memcached import MemcachedNamespaceManager
 from beaker.ext.sqla import SqlaNamespaceManager
 
@@ -195,14 +195,15 @@ def test_a_process_that_stops_in_the_middle_of_a_change(region, forked, monkeypa
     """Calls that need its lock fail after the timeout; others do not wait; once it continues, all calls succeed."""
     region.use(timeout=0.3)
     init_progress_status('job', 'ann', 'Import')
-    store_value = beaker._Bucket.put
+    store_value = clsmap[region.type].set_value
 
-    def stop_and_store(*args):
+    def stop_and_store(*args, **options):
+        monkeypatch.undo()
         os.kill(os.getpid(), signal.SIGSTOP)
-        store_value(*args)
+        store_value(*args, **options)
 
     def stopped():
-        monkeypatch.setattr(beaker._Bucket, 'put', stop_and_store)
+        monkeypatch.setattr(clsmap[region.type], 'set_value', stop_and_store)
         set_progress_status('job', message='from the child')
 
     with forked(stopped) as child:
@@ -263,14 +264,14 @@ def test_a_redis_that_hangs_or_is_gone(private_redis):
 def test_a_thread_that_is_held_up_in_the_middle_of_a_change(region, monkeypatch):
     region.use(timeout=0.3)
     inside, go_on = Event(), Event()
-    put = beaker._Bucket.put
+    store_value = clsmap[region.type].set_value
 
-    def wait_and_put(*args):
+    def wait_and_store(*args, **options):
         inside.set()
         go_on.wait(10)
-        put(*args)
+        store_value(*args, **options)
 
-    monkeypatch.setattr(beaker._Bucket, 'put', wait_and_put)
+    monkeypatch.setattr(clsmap[region.type], 'set_value', wait_and_store)
     thread = Thread(target=init_progress_status, args=('job', 'ann', 'Import'))
     thread.start()
     try:

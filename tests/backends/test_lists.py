@@ -168,7 +168,7 @@ def test_pages_neither_skip_nor_repeat_while_tasks_start_and_end(start):
 
 def test_a_call_reads_a_limited_number_of_records_and_says_where_to_go_on(start, monkeypatch):
     monkeypatch.setattr(queries, 'MAX_RECORDS', 20)
-    monkeypatch.setattr(queries, '_BATCH', 8)
+    monkeypatch.setattr(queries, 'BATCH', 8)
     start('wanted', tags='["a"]')
     for number in range(45):
         start(f'job {number}')

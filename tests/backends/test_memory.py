@@ -128,4 +128,4 @@ def test_the_indexes_hold_no_more_than_the_tasks(memory, open_storage):
     for number in range(1, 300, 2):
         storage.delete(f'job {number}')
     space = memory.namespaces['here']
-    assert (space.tasks, space._indexes) == ({}, {})
+    assert (space.tasks, space.indexes) == ({}, {})

@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
 from types import SimpleNamespace
 
 import pytest
@@ -72,6 +72,22 @@ def open_storage(file):
     yield open_storage
     for storage in storages:
         storage.close()
+
+
+@pytest.fixture
+def trace(monkeypatch):
+    """Return a function that passes every statement of the connections that are opened from now on to another one."""
+    connect = sqlite3.connect
+
+    def trace(function):
+        def traced(*args, **options):
+            connection = connect(*args, **options)
+            connection.set_trace_callback(function)
+            return connection
+
+        monkeypatch.setattr(sqlite3, 'connect', traced)
+
+    return trace
 
 
 @pytest.fixture
@@ -164,7 +180,7 @@ class TestTwoWriters:
 
 def test_many_ids_are_read_in_portions(open_storage):
     storage = open_storage()
-    ids = [f'job {number}' for number in range(3 * sqlite._KEYS_PER_SELECT)]
+    ids = [f'job {number}' for number in range(1500)]  # more than the 999 parameters of an old SQLite
     for progress_id in ids[::500]:
         storage.start(progress_id, RUNNING, 60)
     assert set(storage.get_many(ids)) == set(ids[::500])
@@ -229,14 +245,12 @@ class TestExpiry:
         storage.start('other', RUNNING, 60)
         assert ask(file, 'SELECT expires - ?, due - ? FROM progress', clock.now, clock.now) == [(60, 60)] * 2
 
-    def test_no_statement_searches_the_whole_table(self, open_storage, file):
+    def test_no_statement_searches_the_whole_table(self, open_storage, file, clock, trace):
         storage = open_storage()
         statements = set()
-        for database in (storage._writing, storage._readers[0]):
-            with database:
-                database._connection.set_trace_callback(statements.add)
+        trace(statements.add)
         storage.start('old', RUNNING, 0)
-        storage._swept = 0.0
+        clock.now += 2  # so that it is time to look for expired rows again
         storage.start('job', TASK, 60)
         storage.start('job', TASK, 5)
         storage.update('job', {'status': '"failed"'}, 60)
@@ -262,19 +276,30 @@ class TestExpiry:
                 indexes.update(re.findall(r'INDEX (\w+)', step))
         assert indexes >= {'progress_due', 'progress_owner', 'progress_ended', 'progress_listed'}
 
-    def test_an_update_that_moves_a_task_in_no_index_touches_none(self, open_storage, file):
+    def test_an_update_that_moves_a_task_in_no_index_touches_none(self, open_storage, file, trace):
         """Nor does that of a part."""
+        storage = open_storage()
+        statements = []
+        trace(statements.append)
 
-        def updated_indexes(statement):
+        def updated_indexes(change, *args, **options):
+            statements.clear()
+            change('job', *args, expire=60, **options)
+            (statement,) = [text for text in statements if text.startswith('UPDATE progress ')]
             # The cursors that the bytecode writes through, apart from the table's.
             root = {page: name for name, page in ask(file, 'SELECT name, rootpage FROM sqlite_master')}
-            steps = ask(file, f'EXPLAIN {statement}', *range(statement.count('?')))
+            steps = ask(file, f'EXPLAIN {statement}')
             cursors = {step[2]: root.get(step[3]) for step in steps if step[1] == 'OpenWrite'}
             return {cursors[step[2]] for step in steps if step[1] == 'IdxInsert'}
 
-        open_storage().start('job', TASK, 60)
-        assert updated_indexes(sqlite._UPDATE) == set()
-        assert updated_indexes(sqlite._MOVE) == {'progress_due', 'progress_owner', 'progress_ended', 'progress_listed'}
+        storage.start('job', TASK, 60)
+        part = {'task_run': RUN, 'part_run': '"1"'}
+        assert updated_indexes(storage.update, {'current': '1'}) == set()
+        assert updated_indexes(storage.start_part, 0, heartbeat='0', **part) == set()
+        assert updated_indexes(storage.update_part, 0, {'current': '1'}, **part) == set()
+        assert updated_indexes(storage.update, {'status': '"failed"'}) == {
+            'progress_due', 'progress_owner', 'progress_ended', 'progress_listed',
+        }  # fmt: skip
 
 
 class TestParts:
@@ -356,16 +381,29 @@ class TestParts:
 
 
 class TestReaders:
-    def test_a_poll_does_not_wait_for_a_list(self, open_storage):
+    def test_a_poll_does_not_wait_for_a_list(self, open_storage, trace):
         storage = open_storage()
+        inside, go_on = Event(), Event()
+
+        def hold_up_a_list(statement):
+            if 'ORDER BY start' in statement and not inside.is_set():
+                inside.set()
+                go_on.wait(10)
+
+        trace(hold_up_a_list)
         storage.start('job', TASK, 60)
-        with storage._readers[0] as execute:
-            execute('SELECT 1')
+        thread = Thread(target=storage.list_entries, args=(['running'], 9))
+        thread.start()
+        try:
+            assert inside.wait(5)
             start = time.monotonic()
             assert set(storage.get_many(['job'])) == {'job'}
             assert storage.running_ids() == {'job'}
             assert [entry.progress_id for entry in storage.list_entries(['running'], 9)] == ['job']
             assert time.monotonic() - start < 0.5
+        finally:
+            go_on.set()
+            thread.join(10)
 
     def test_more_threads_than_connections_read_at_the_same_time(self, open_storage):
         storage = open_storage()
@@ -378,12 +416,12 @@ class TestReaders:
                 entries = storage.list_entries(rules.ALL_KEYS, 200)
                 results.append((len(storage.running_ids()), len(entries), *storage.get_many(['job 7'])))
 
-        threads = [Thread(target=read) for _number in range(3 * sqlite._READERS)]
+        threads = [Thread(target=read) for _number in range(3 * sqlite.READERS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert results == [(300, 200, 'job 7')] * 60 * sqlite._READERS
+        assert results == [(300, 200, 'job 7')] * 60 * sqlite.READERS
 
 
 class TestConnections:
@@ -399,7 +437,7 @@ class TestConnections:
             thread.start()
         for thread in threads:
             thread.join()
-        assert 2 <= open_files().count(file) <= 1 + sqlite._READERS
+        assert 2 <= open_files().count(file) <= 1 + sqlite.READERS
 
     def test_closing_leaves_the_database_and_its_lock_file(self, open_storage, file):
         storage = open_storage()
@@ -938,8 +976,14 @@ class TestDamage:
         storage = open_storage()
         storage.start('job', RUNNING, 60)
         checks = []
-        identify = storage._readers[0]._identify
-        monkeypatch.setattr(storage._readers[0], '_identify', lambda: checks.append(1) or identify())
+        stat = Path.stat
+
+        def noted_stat(path, **options):
+            if path.name == f'{FILE_NAME}-wal':
+                checks.append(path)
+            return stat(path, **options)
+
+        monkeypatch.setattr(Path, 'stat', noted_stat)
         end = time.monotonic() + 2.5
         while time.monotonic() < end:
             storage.get_many(['job'])

@@ -90,6 +90,12 @@ def test_models_and_drivers_know_nothing_of_pyramid(path):
         assert not external & {'pyramid (external)', 'webob (external)', 'pyramid_beaker (external)'}
 
 
+def test_only_the_contract_of_drivers_needs_pytest():
+    users = {name_of(path) for path in MODULES if 'pytest (external)' in imports_of(path)}
+    assert 'testing.storage.__init__' in users
+    assert all(name.startswith('testing.storage.') for name in users)
+
+
 def test_no_modules_import_each_other_in_a_circle():
     graph = {name_of(path): set(imports_of(path)) & NAMES for path in MODULES}
     while leaves := [name for name, imported in graph.items() if not imported - {name}]:

@@ -218,7 +218,7 @@ def test_greenlets_that_draw_from_one_iterator(length):
 
 
 def test_a_loop_goes_on_after_the_last_step_that_can_be_counted(task, monkeypatch):
-    monkeypatch.setattr(position, '_MAX_STEPS', 3)
+    monkeypatch.setattr(position, 'MAX_STEPS', 3)
     assert list(task.track('abcde')) == ['a', 'b', 'c', 'd', 'e']
     assert task.current == 3
 

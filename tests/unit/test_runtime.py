@@ -25,7 +25,7 @@ from pyramid_progress import (
     start_task,
 )
 from pyramid_progress.configuration import includeme
-from pyramid_progress.runtime import Runtime, get_runtime
+from pyramid_progress.runtime import get_runtime
 
 
 class Mary:
@@ -61,13 +61,6 @@ def current(config):
         yield
     finally:
         manager.pop()
-
-
-@pytest.fixture(autouse=True)
-def _no_default(monkeypatch):
-    """Start as in a new process: no application was included, and configure() was not called."""
-    monkeypatch.setattr(runtime, '_default', Runtime(runtime.Settings()))
-    monkeypatch.setattr(runtime, '_is_default_set', False)
 
 
 @pytest.mark.parametrize('settings', [sqlite, lambda directory: MEMORY], ids=['sqlite', 'memory'])
@@ -186,11 +179,12 @@ def test_a_task_keeps_the_runtime_that_it_was_started_in(tmp_path):
 
 
 def test_nothing_is_set_up_before_the_configuration_is_committed():
+    before = get_runtime()
     config = make(MEMORY, commit=False)
     assert runtime.REGISTRY_KEY not in config.registry
-    assert not runtime._is_default_set
+    assert get_runtime() is before
     config.commit()
-    assert get_runtime() is get_runtime(config.registry)
+    assert get_runtime() is get_runtime(config.registry) is not before
 
 
 def test_two_different_inclusions_are_a_conflict_that_pyramid_reports():
