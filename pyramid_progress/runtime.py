@@ -160,7 +160,10 @@ class Runtime(process.Participant):
     def _is_current(self, opened: _Opened) -> bool:
         # Every call asks this.
         tasks, statuses, _ = opened
-        return tasks == cache_regions.get(self._tasks_region) and statuses == cache_regions.get(self._status_region)
+        is_current: bool = tasks == cache_regions.get(self._tasks_region) and statuses == cache_regions.get(
+            self._status_region
+        )
+        return is_current
 
     def _open(self) -> _Opened:
         tasks, statuses = self._tasks_region, self._status_region
