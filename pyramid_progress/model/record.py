@@ -86,6 +86,8 @@ class Activity(IntFlag):
     CANCELLING = 2
     #: The record is that of a newer run.
     SUPERSEDED = 4
+    #: The end of this part, the last one, has ended the task.
+    LAST = 8
 
 
 def new_run(now: float) -> str:
@@ -148,13 +150,18 @@ def updated(old: Record | None, changes: Record) -> Record | None:
     return merged(old, changes)
 
 
+def is_of_run(record: Record, run: str | None) -> bool:
+    """Return whether a record is that of a run; None stands for any."""
+    return run is None or record.get(RUN) == run
+
+
 def updated_active(old: Record | None, changes: Record, run: str | None = None) -> Record | None:
     """Return *old* with *changes* merged, or None if the record does not change.
 
     It does not change if there is no record, if the task has ended, if there are no changes, or if a *run* is given and
     the record is that of another run.
     """
-    if old is None or not changes or has_ended(old) or (run is not None and old.get(RUN) != run):
+    if old is None or not changes or has_ended(old) or not is_of_run(old, run):
         return None
     return merged(old, changes)
 

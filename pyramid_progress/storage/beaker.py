@@ -144,11 +144,13 @@ class BeakerStorage(PartStorage):
                 bucket.remove(progress_id)
             return True
 
-    def delete(self, progress_id: str) -> bool:
+    def delete(self, progress_id: str, run: str | None = None) -> bool:
         with self._bucket(progress_id, 'c') as bucket:
-            is_there = bucket.get(progress_id) is not None
+            record = bucket.get(progress_id)
+            if record is None or not rules.is_of_run(record, run):
+                return False
             bucket.remove(progress_id)
-            return is_there
+            return True
 
     def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
         entries: list[Entry] = []

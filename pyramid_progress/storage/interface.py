@@ -93,8 +93,11 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def delete(self, progress_id: str) -> bool:
-        """Remove the record of an id from the store and from the indexes; return whether there was one."""
+    def delete(self, progress_id: str, run: str | None = None) -> bool:
+        """Remove the record of an id from the store and from the indexes; return whether there was one.
+
+        :param run: the number of the run that the record must be of; by default any
+        """
 
     @abstractmethod
     def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:

@@ -155,11 +155,13 @@ class MemoryStorage(PartStorage):
             self._space.put(progress_id, None)
             return True
 
-    def delete(self, progress_id: str) -> bool:
+    def delete(self, progress_id: str, run: str | None = None) -> bool:
         with self._locked():
             task = self._task(progress_id)
+            if task is None or not rules.is_of_run(task.record, run):
+                return False
             self._space.put(progress_id, None)
-            return task is not None
+            return True
 
     def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
         with self._locked():

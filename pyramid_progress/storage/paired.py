@@ -78,8 +78,8 @@ class PairedStorage(Storage):
             self._mirror([progress_id], linger)
         return acknowledged
 
-    def delete(self, progress_id: str) -> bool:
-        deleted = self.statuses.delete(progress_id)
+    def delete(self, progress_id: str, run: str | None = None) -> bool:
+        deleted = self.statuses.delete(progress_id, run)
         self.prune(RUNNING_KEY, [progress_id])
         return deleted
 

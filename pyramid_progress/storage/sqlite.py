@@ -39,7 +39,6 @@ _RESTART = (
     f' owner = ?, ended = ?, listed = ?, start = ? {_IF_SAME}'
 )
 _DELETE_IF_SAME = f'DELETE FROM progress {_IF_SAME}'  # noqa: S608
-_DELETE = 'DELETE FROM progress WHERE namespace = ? AND key = ? AND expires > ?'
 
 _TASK_AND_PART = (
     'SELECT progress.record, due, progress_parts.record FROM progress LEFT JOIN progress_parts'
@@ -155,17 +154,11 @@ class SqliteStorage(PartStorage):
         with self._writing as execute:
             if linger:
                 return self._change(execute, progress_id, rules.acknowledged, linger)
-            while True:
-                now = time.time()
-                row = self._rows(execute, (progress_id,), now).get(progress_id)
-                if row is None or rules.acknowledged(row.record) is None:
-                    return False
-                if execute(_DELETE_IF_SAME, (self._namespace, progress_id, now, row.text)).rowcount:
-                    return True
+            return self._delete_if(execute, progress_id, lambda record: rules.acknowledged(record) is not None)
 
-    def delete(self, progress_id: str) -> bool:
+    def delete(self, progress_id: str, run: str | None = None) -> bool:
         with self._writing as execute:
-            return execute(_DELETE, (self._namespace, progress_id, time.time())).rowcount > 0
+            return self._delete_if(execute, progress_id, lambda record: rules.is_of_run(record, run))
 
     def list_entries(self, keys: Sequence[str], limit: int, before: Entry | None = None) -> list[Entry]:
         parameters: list[Any] = []
@@ -214,6 +207,16 @@ class SqliteStorage(PartStorage):
             if new is None:
                 return False
             if self._put(execute, progress_id, row, new, now, expire, starts=starts):
+                return True
+
+    def _delete_if(self, execute: Execute, progress_id: str, condition: Callable[[Record], bool]) -> bool:
+        """Delete a record for which a condition is true; return False if it is not, or there is no record."""
+        while True:
+            now = time.time()
+            row = self._rows(execute, (progress_id,), now).get(progress_id)
+            if row is None or not condition(row.record):
+                return False
+            if execute(_DELETE_IF_SAME, (self._namespace, progress_id, now, row.text)).rowcount:
                 return True
 
     def _change_part(self, progress_id: str, number: int, rule: PartRule, expire: float) -> Activity | None:

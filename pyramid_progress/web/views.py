@@ -13,6 +13,7 @@ from pyramid.httpexceptions import (
 )
 
 from ..model.messages import TASKS_TITLE
+from ..model.record import RUN
 from ..model.status import UNKNOWN, Status
 from ..model.values import check_id
 from ..statuses import request_cancel
@@ -106,10 +107,11 @@ def remove(request: Any) -> Any:
     :raises pyramid.httpexceptions.HTTPNotFound: if there is no such task, or none that the request may see
     :raises pyramid.httpexceptions.HTTPConflict: if the task has not ended, or is another user's
     """
-    visitor, progress_id, _, status = _posted_task(request)
+    visitor, progress_id, members, status = _posted_task(request)
     if status['status'] not in REMOVABLE_STATUSES or not visitor.may_change(status):
         raise HTTPConflict('This task cannot be removed.')
-    visitor.store.storage.delete(progress_id)
+    # Not a run that replaces it in the meantime.
+    visitor.store.storage.delete(progress_id, f'"{members[RUN]}"' if RUN in members else None)
     return _answer(request, dict(UNKNOWN))
 
 

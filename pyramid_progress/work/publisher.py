@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 from weakref import WeakSet
 
-from ..model.record import RUN, Activity, Record, Start, has_ended
+from ..model.record import Activity, Record, Start, has_ended
 from ..runtime import Runtime
 from ..storage import StorageError
 from ..system import process
@@ -394,9 +394,7 @@ class Publisher(process.Participant):
     @staticmethod
     def _remove(task: Published) -> None:
         storage, _, _ = task.runtime.store()
-        record = storage.get_many([task.id]).get(task.id)
-        if record is not None and record.get(RUN) == task.number:
-            storage.delete(task.id)
+        storage.delete(task.id, task.number)
 
 
 #: The publisher of this process.

@@ -400,3 +400,18 @@ def test_the_bars_of_the_page_have_the_statuses_of_the_json(tasks, some):
     page = tasks(accept='text/html', operator=True)
     statuses = {bar['progress-id']: json.loads(bar['status']) for bar in page.html.select('pyramid-progress')}
     assert statuses == tasks(operator=True).json['tasks']
+
+
+def test_removing_an_ended_task_leaves_the_run_that_replaces_it_in_the_meantime(make_app):
+    """The callable of ``progress.access`` is called between the read of the record and its removal."""
+
+    def access(request, progress_id, status):
+        if status['status'] == 'failed':
+            init_progress_status('nightly', None, 'Again')
+        return True
+
+    app = make_app(**{'progress.access': access})
+    init_progress_status('nightly', None, 'Import')
+    set_progress_status('nightly', 'failed')
+    app.post('/progress_remove', {'progress_id': 'nightly'}, headers={'Sec-Fetch-Site': 'same-origin'}, status=303)
+    assert get_progress_status('nightly')['label'] == 'Again'

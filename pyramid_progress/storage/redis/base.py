@@ -48,8 +48,8 @@ class RedisDriver(Storage):
     def acknowledge(self, progress_id: str, linger: float) -> bool:
         return bool(self._change(self._scripts.end, progress_id, 'acknowledge', linger))
 
-    def delete(self, progress_id: str) -> bool:
-        return bool(self._change(self._scripts.end, progress_id, 'delete', 0))
+    def delete(self, progress_id: str, run: str | None = None) -> bool:
+        return bool(self._change(self._scripts.end, progress_id, 'delete', 0, run or ANY_RUN))
 
     def start_part(
         self, progress_id: str, number: int, *, task_run: str, part_run: str, heartbeat: str, expire: float

@@ -1,5 +1,6 @@
 -- Acknowledge the end of a task, or delete its record. ARGV[2] is the action, 'acknowledge' or 'delete', ARGV[3] the
--- lifetime of the acknowledged record in ms; with 0, it is deleted. The answer is 1 if the record changed.
+-- lifetime of the acknowledged record in ms; with 0, it is deleted. A delete has in ARGV[4] the run that the record must
+-- be of, or '*' for any. The answer is 1 if the record changed.
 
 local key = KEYS[1]
 local id = sub(key, #prefix + 7)
@@ -18,6 +19,8 @@ if ARGV[2] == 'acknowledge' then
         move(id, old, new)
         return result(1)
     end
+elseif ARGV[4] ~= '*' and value(old, RUN) ~= ARGV[4] then
+    return 0
 end
 redis.call('DEL', key, prefix .. 'parts:' .. id)
 move(id, old, nil)

@@ -229,6 +229,16 @@ class RecordContract(StorageCase):
         assert storage.running_ids() == set()
         assert listed(storage, 'running', 'finished', 'failed', 'owner:ann') == ['other']
 
+    def test_a_task_of_another_run_is_not_deleted(self, storage: Storage) -> None:
+        storage.start('job', task_record(2000), 60)
+        assert not storage.delete('job', run_number(1000))
+        assert storage.get_many(['job']) == {'job': task_record(2000)}
+        assert listed(storage, 'running', 'owner:ann') == ['job']
+        assert storage.delete('job', run_number(2000))
+        assert storage.get_many(['job']) == {}
+        storage.update('bare', {'status': '"running"'}, 60)
+        assert not storage.delete('bare', run_number(1000))
+
     def test_a_record_lives_for_its_lifetime_after_its_last_change(self, storage: Storage) -> None:
         storage.start('kept by update', task_record(1000), _SHORT)
         storage.start('kept by update_active', task_record(1000), _SHORT)
