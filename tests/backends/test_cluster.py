@@ -1,5 +1,6 @@
 """Redis Cluster: where keys are, round trips, indexes that are out of date, nodes that fail, and slots that move."""
 
+import math
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -215,6 +216,14 @@ def test_entries_live_as_long_as_changes_keep_their_task(namespace):
     assert namespace.listed('owner:ann') == ['job']
 
 
+def test_an_entry_outlives_changes_that_do_not_write_it(namespace):
+    namespace.start(expire=0.8)
+    time.sleep(0.3)
+    namespace.storage.update('job', {'status': '"running"'}, 0.8)
+    time.sleep(0.65)
+    assert namespace.storage.running_ids() == {'job'}
+
+
 def test_what_a_process_remembers_has_a_bound(namespace, monkeypatch):
     monkeypatch.setattr(cluster_driver, '_REMEMBERED', 10)
     for progress_id in IDS:
@@ -241,14 +250,27 @@ def test_a_foreign_value_is_a_storage_error(namespace):
 
 
 def test_a_forked_child_makes_connections_of_its_own(namespace, forked):
-    run = namespace.start()
+    runs = {progress_id: namespace.start(progress_id) for progress_id in ('parent', 'child')}
 
-    def child():
-        assert namespace.storage.get_many(['job'])['job'][rules.RUN] == run
+    def read(progress_id):
+        for _ in range(300):
+            assert namespace.storage.get_many([progress_id])[progress_id][rules.RUN] == runs[progress_id]
 
-    with forked(child) as process:
+    with forked(lambda: read('child')) as process:
+        read('parent')
         assert process.exit_status() == 0
+
+
+def test_a_connection_that_was_closed_is_replaced_and_noted(namespace):
+    """What the node took before may be lost."""
+    namespace.start()
+    assert namespace.storage.broke_at == -math.inf
+    for server in namespace.cluster.servers:
+        with namespace.cluster.client(server) as client:
+            client.client_kill_filter(_type='normal', skipme=True)
+    killed = time.monotonic()
     assert namespace.storage.running_ids() == {'job'}
+    assert namespace.storage.broke_at > killed
 
 
 @pytest.mark.slow  # its bound is a time, and other tests load the machine

@@ -1,6 +1,7 @@
 """The driver of Redis: round trips, the script, and servers that break, hang or refuse."""
 
 import json
+import math
 import re
 import select
 import signal
@@ -270,7 +271,8 @@ def records(draw, started=None):
         if started is None and draw(st.integers(0, 9)) == 0:
             del record[rules.RUN]
     if draw(st.booleans()):
-        return {'status': draw(st.sampled_from(['"running"', record['status']]))} | record | {'message': '"so far"'}
+        status = draw(st.sampled_from(['"running"', record.pop('status')]))
+        return {'status': status} | record | {'message': '"so far"', 'current': '1'}
     return dict(draw(st.permutations(list(record.items()))))
 
 
@@ -370,6 +372,7 @@ def test_the_script_updates_by_the_rules(shared_namespace, old, change):
 
 @given(st.none() | records(), changes | changes.map(lambda change: change | {rules.RUN: RUNS[3]}), st.none() | runs)
 @example({'message': '{"started":{"_acknowledged":1}}'} | STATUS_AND_OWNER, {'length': '1'}, None)
+@example(RECORD | {'message': '"x"', rules.MESSAGE_CODE: '"x"'}, {'message': '"y"'}, None)
 @script_settings
 def test_the_script_updates_active_tasks_by_the_rules(shared_namespace, old, change, run):
     state = State(shared_namespace)
@@ -517,6 +520,13 @@ def expire_now(namespace, *progress_ids):
                 namespace.server.zadd(f'{namespace.prefix}due', {member: 1})
 
 
+@pytest.mark.parametrize('status', ['running', 'pending'])
+def test_no_changes_do_not_extend_the_lifetime(namespace, status):
+    namespace.storage.start('job', RECORD | {'status': f'"{status}"'}, 60)
+    assert namespace.storage.update_active({'job': {}}, 600) == {'job': Activity(0)}
+    assert namespace.server.pttl(namespace.key('job')) <= 60_000
+
+
 def test_a_change_that_moves_nothing_uses_the_keys_of_the_task_alone(private_redis):
     storage = open_storage(private_redis.url)
     storage.start('job', RECORD | {'_parts': '1', rules.RUN: RUNS[2]}, 60)
@@ -527,7 +537,7 @@ def test_a_change_that_moves_nothing_uses_the_keys_of_the_task_alone(private_red
         storage.start_part('job', 0, task_run=RUNS[2], part_run=RUNS[2], heartbeat='1', expire=60)
         storage.update_part('job', 0, {'current': '7'}, task_run=RUNS[2], part_run=RUNS[2], expire=60)
         used = {name.removeprefix('cmdstat_') for name in server.info('commandstats')}
-    assert used - {'evalsha', 'eval', 'config|resetstat', 'info'} == {'get', 'set', 'pexpire', 'hget', 'hset'}
+    assert used - {'evalsha', 'eval', 'config', 'config|resetstat', 'info'} == {'get', 'set', 'pexpire', 'hget', 'hset'}
     storage.close()
 
 
@@ -914,6 +924,20 @@ def test_a_restarted_server_is_used_again(private_redis, wait_until):
             wait_until(lambda done=done: load.done > done + 50, 10, 'calls still fail')
     assert load.wrong == []
     assert load.longest < 2
+    storage.close()
+
+
+def test_a_connection_that_was_closed_is_replaced_and_noted(private_redis):
+    """What the server took before may be lost."""
+    storage = open_storage(private_redis.url)
+    storage.start('job', RECORD, 60)
+    storage.running_ids()
+    assert storage.broke_at == -math.inf
+    with redis.Redis.from_url(private_redis.url) as server:
+        server.client_kill_filter(_type='normal', skipme=True)
+    killed = time.monotonic()
+    assert storage.running_ids() == {'job'}
+    assert storage.broke_at > killed
     storage.close()
 
 

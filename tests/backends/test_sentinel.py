@@ -52,7 +52,7 @@ class Service:
         password = ['--requirepass', PASSWORD, '--masterauth', PASSWORD, '--repl-diskless-sync-delay', '0']
         self.servers = []
         for name in ('first', 'second'):
-            replicates = ['--replicaof', f'127.0.0.1 {self.servers[0].port}'] if self.servers else []
+            replicates = ['--replicaof', '127.0.0.1', str(self.servers[0].port)] if self.servers else []
             self.servers.append(self._run(RedisServer, path, self._make(directory, name), *password, *replicates))
         self.sentinels = [
             self._run(Sentinel, path, self._make(directory, f'sentinel{number}'), self.servers[0])

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable
 from time import monotonic
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import redis
 
@@ -41,12 +42,20 @@ class Client(process.Participant):
         process.register(self)
 
     def _open(self) -> None:
-        self._redis = self._location.connect(self._timeout)
+        #: The connections that were made before: redis-py makes one again, without an error, if the server closed it.
+        self._known: WeakSet[Any] = WeakSet()
+        self._redis = self._location.connect(self._timeout, self._on_connect)
         self._connections = FairSemaphore(self._location.max_connections)
 
     def after_fork_in_child(self) -> None:
         # The parent uses its connections, and a thread of the parent may hold a lock of the pool.
         self._open()
+
+    def _on_connect(self, connection: Any) -> None:
+        if connection in self._known:
+            self.broke_at = monotonic()
+        self._known.add(connection)
+        connection.on_connect()
 
     def close(self) -> None:
         """Close the connections that no thread uses. Others close with this object; a later call makes new ones."""
@@ -72,7 +81,7 @@ class Client(process.Participant):
             except (redis.RedisError, OSError) as error:
                 if not _is_of_connection(error):
                     raise
-                self.broke_at = monotonic()
+                self.broke_at = monotonic()  # also if another server answers next, on a connection that is new
                 _disconnect(client)  # Connections made before the failure lead to the same server.
                 if monotonic() - began >= self._timeout / 2:
                     raise

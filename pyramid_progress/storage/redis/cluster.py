@@ -4,7 +4,6 @@ redis-py's own client of a cluster has no limit for a whole call: it repeats eac
 the other, each with the whole timeout. This one uses redis-py's connections.
 """
 
-import math
 from collections.abc import Sequence
 from time import monotonic, sleep
 from typing import Any
@@ -31,8 +30,14 @@ _PASSING = (
     redis.exceptions.TryAgainError,
 )
 
-#: Those of them that do not show that a node failed.
-_HARMLESS = (redis.exceptions.AskError, redis.exceptions.NoScriptError, redis.exceptions.TryAgainError)
+#: Their classes by the code in the message: redis-py 5 knows them in its client of clusters only.
+_CODES: dict[str, Any] = {
+    'ASK': redis.exceptions.AskError,
+    'CLUSTERDOWN': redis.exceptions.ClusterDownError,
+    'MASTERDOWN': redis.exceptions.MasterDownError,
+    'MOVED': redis.exceptions.MovedError,
+    'TRYAGAIN': redis.exceptions.TryAgainError,
+}
 
 #: The same as :data:`_PASSING`, in messages of redis-py's general error, for what a script ran into. The last is of a
 #: script whose slot moves.
@@ -88,8 +93,6 @@ class Cluster(process.Participant):
         self.name = location.name
         self._location = location
         self._timeout = timeout
-        #: When a node last failed, or was not the primary, by :func:`time.monotonic`.
-        self.broke_at = -math.inf
         self._open()
         process.register(self)
 
@@ -100,6 +103,11 @@ class Cluster(process.Participant):
     def after_fork_in_child(self) -> None:
         # The parent uses its connections, and a thread of the parent may hold a lock.
         self._open()
+
+    @property
+    def broke_at(self) -> float:
+        """When a node last failed, closed a connection, or was not the primary, by :func:`time.monotonic`."""
+        return self._topology.broke_at
 
     def close(self) -> None:
         """Close the connections that no thread uses. A later call makes new ones."""
@@ -137,8 +145,6 @@ class Cluster(process.Participant):
             commands = [command for command in commands if command.failure]
             if not commands:
                 return
-            if not all(isinstance(command.failure, _HARMLESS) for command in commands):
-                self.broke_at = monotonic()
             if monotonic() - began >= self._timeout / 2:
                 failure = commands[0].failure
                 raise StorageError(f'Redis Cluster at {self.name} failed: {failure}') from failure
@@ -202,7 +208,8 @@ def _receive(connection: Connection, group: Sequence[Command], deadline: float) 
             try:
                 command.answer = connection.read_response()
             except redis.ResponseError as error:
-                command.answer = error
+                code, _, message = str(error).partition(' ')
+                command.answer = _CODES[code](message) if code in _CODES else error
         command.failure = None
 
 
@@ -226,5 +233,6 @@ def _judge(topology: Topology, command: Command, error: redis.ResponseError) -> 
         command.asking = (error.host, error.port)
     elif isinstance(error, redis.exceptions.NoScriptError):
         command.needs_text = True
-    else:
+    elif not isinstance(error, redis.exceptions.TryAgainError):
         topology.is_stale = True
+        topology.note_break()

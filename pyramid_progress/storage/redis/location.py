@@ -1,6 +1,6 @@
 """Where the server of a region is, and how redis-py connects to it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -74,14 +74,17 @@ class Location(NamedTuple):
             return f'{self.service} (sentinels {addresses})'
         return self.options.get('path') or f'{self.options.get("host", "localhost")}:{self.options.get("port", 6379)}'
 
-    def connect(self, timeout: float) -> 'redis.Redis':
+    def connect(self, timeout: float, on_connect: Callable[[Any], None]) -> 'redis.Redis':
         """Return a new client with a pool of connections that are made when they are needed.
 
         :param timeout: seconds for an answer of the server; half of it for a connection to it, and for the answers of
             all sentinels together
+        :param on_connect: is called with each connection to the server that was made, or made again, and calls its
+            ``on_connect``
         """
         options = {
             **self.options,
+            'redis_connect_func': on_connect,
             'max_connections': 2**31,  # The driver limits them. Some releases of redis-py miscount those of sentinels.
             'socket_timeout': timeout,
         }

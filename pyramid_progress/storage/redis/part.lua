@@ -4,6 +4,8 @@
 --
 -- The records of the parts of a task are in a hash, by their numbers.
 
+local LAST = 8 -- another flag of Activity
+
 local FAILED, CANCELLED, FAILURE, FAILURE_CODE =
     '\n,"_failed":', '\n,"_cancelled":', '\n,"_failure":', '\n,"_failure_code":'
 local PARTS_ENDED, CURRENT = '\n,"_ended":', '\n,"current":'

@@ -1,4 +1,4 @@
 -- The end of a task with the last of its parts.
 
 move(id, old, new)
-return result(cancelling)
+return result(cancelling + LAST)

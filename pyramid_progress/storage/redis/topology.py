@@ -1,7 +1,9 @@
 """The nodes of a cluster, and which of them serves which keys."""
 
+import math
 import random
 import threading
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -20,12 +22,16 @@ class Node:
     :param location: of its cluster
     :param address: its own
     :param timeout: seconds to connect, and for each step of the handshake
+    :param on_break: is called if the node closed a connection
     """
 
-    def __init__(self, location: ClusterLocation, address: Address, timeout: float) -> None:
+    def __init__(
+        self, location: ClusterLocation, address: Address, timeout: float, on_break: Callable[[], None]
+    ) -> None:
         self.address = address
         self._location = location
         self._timeout = timeout
+        self._on_break = on_break
         self._idle: list[Connection] = []
 
     def take(self) -> Connection:
@@ -41,6 +47,7 @@ class Node:
             if not _is_spoiled(connection):
                 return connection
             connection.disconnect()
+            self._on_break()
         return self._location.connect(self.address, self._timeout, self._timeout)
 
     def put(self, connection: Connection) -> None:
@@ -81,6 +88,8 @@ class Topology:
         self._failures: dict[Address, float] = {}
         #: How often it was refreshed.
         self.version = 0
+        #: When a node last failed, closed a connection, or was not the primary, by :func:`time.monotonic`.
+        self.broke_at = -math.inf
         #: Whether a refresh may lead to other nodes.
         self.is_stale = True
 
@@ -91,7 +100,11 @@ class Topology:
     def node(self, address: Address) -> Node:
         """Return the node at an address."""
         node = self._nodes.get(address)
-        return node or self._nodes.setdefault(address, Node(self._location, address, self._timeout))
+        return node or self._nodes.setdefault(address, Node(self._location, address, self._timeout, self.note_break))
+
+    def note_break(self) -> None:
+        """Note that a node may have lost what it took."""
+        self.broke_at = monotonic()
 
     def move(self, slot: int, address: Address) -> None:
         """Note that another node serves a slot."""
@@ -100,6 +113,7 @@ class Topology:
 
     def fail(self, node: Node) -> None:
         """Note that a node failed: its connections are closed, and others are asked before it."""
+        self.note_break()
         self._failures[node.address] = monotonic()
         self.is_stale = True
         node.close()
