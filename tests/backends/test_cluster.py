@@ -250,14 +250,16 @@ def test_a_foreign_value_is_a_storage_error(namespace):
 
 
 def test_a_forked_child_makes_connections_of_its_own(namespace, forked):
-    runs = {progress_id: namespace.start(progress_id) for progress_id in ('parent', 'child')}
+    runs = {progress_id: namespace.start(progress_id) for progress_id in IDS}
 
-    def read(progress_id):
-        for _ in range(300):
-            assert namespace.storage.get_many([progress_id])[progress_id][rules.RUN] == runs[progress_id]
+    def read(ids):
+        over = time.monotonic() + 0.3
+        while time.monotonic() < over:
+            for progress_id in ids:
+                assert namespace.storage.get_many([progress_id])[progress_id][rules.RUN] == runs[progress_id]
 
-    with forked(lambda: read('child')) as process:
-        read('parent')
+    with forked(lambda: read(IDS[::-1])) as process:
+        read(IDS)
         assert process.exit_status() == 0
 
 

@@ -23,7 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.failover import Traffic
 
-from pyramid_progress import configure
+from pyramid_progress import configure, start_task
 from pyramid_progress.model import parts
 from pyramid_progress.model import record as rules
 from pyramid_progress.model.parts import PARTS
@@ -33,6 +33,7 @@ from pyramid_progress.storage.redis import RedisStorage, base
 from pyramid_progress.storage.redis.client import Client
 from pyramid_progress.storage.redis.location import MAX_CONNECTIONS
 from pyramid_progress.storage.redis.semaphore import FairSemaphore
+from pyramid_progress.work.run import TaskRun
 
 RECORD = {
     'status': '"running"', 'owner': '"ann"', 'label': '"Import"', 'tags': '[]', 'length': '10', 'current': '0',
@@ -954,6 +955,20 @@ def test_what_a_restarted_server_lost_is_written_again(private_redis, wait_until
     storage.close()
     assert traffic.errors == []
     assert traffic.longest_poll < 2
+
+
+def test_a_released_task_is_not_written_again(private_redis, wait_until):
+    """Its record is another process's."""
+    cache_regions['default'] = cache_regions['persistent'] = {'type': 'ext:redis', 'url': private_redis.url}
+    storage = configure({'progress.timeout': '1'}).store().storage
+    TaskRun(progress_id='released', label='Import').start().release()
+    with start_task('Import', progress_id='ended'):
+        pass
+    private_redis.stop()
+    private_redis.start()
+    wait_until(lambda: storage.get_many(['ended']), 6, 'the end is lost')
+    assert storage.get_many(['released']) == {}
+    storage.close()
 
 
 def timed(function, *arguments):
