@@ -11,7 +11,7 @@ LOCALE = pyramid_progress/locale
 PYTEST = -m pytest -q --numprocesses 4 --dist loadfile
 
 .PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage versions manifest \
-    bench programs messages clean
+    bench programs engines messages clean
 
 demo: $(VENV)/demo
 	@echo 'The demo is at http://localhost:6543/ (Ctrl-C stops it).'
@@ -20,7 +20,7 @@ demo: $(VENV)/demo
 test: lint-python script-tests python-tests
 
 # All tests, with coverage, and all checks.
-check: lint-python script-tests coverage manifest versions
+check: engines lint-python script-tests coverage manifest versions
 
 lint: lint-python lint-scripts
 
@@ -60,6 +60,10 @@ bench: $(VENV)-bench/bench programs
 
 programs:
 	@sh tests/programs.sh
+
+# The browsers that only `make check` drives.
+engines:
+	@sh tests/programs.sh engines
 
 # Update the message catalogues from pyramid_progress/model/messages.py. The translations are then written into the .po
 # files, and this is run again.

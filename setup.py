@@ -43,7 +43,7 @@ test = [
     'lingua',
     'numpy',
     'pip >= 22.3',  # its option --python
-    'playwright',
+    'playwright < 1.65',  # later ones do not drive the Firefox of Debian
     'pyramid_jinja2',
     'pyramid_mako',
     'pyramid_retry',
@@ -53,6 +53,7 @@ test = [
     'pytest-timeout',
     'pytest-xdist',
     'python-memcached',
+    'selenium',
     'SQLAlchemy >= 2',
     'WebTest',
     'zope.sqlalchemy',

@@ -1,4 +1,5 @@
-# Install the system's programs that tests drive, where they are missing and this user may.
+# Install the system's programs that tests drive, where they are missing and this user may; with the argument `engines`,
+# also the browsers that only `make check` drives.
 # What cannot be had is skipped by the tests that need it; with CI=true they fail.
 
 missing=''
@@ -11,9 +12,18 @@ need npm npm
 need redis-server redis-server
 need memcached memcached
 
-# Used instead of chromium where the system has it, because it starts faster.
+# Packages that not every system has.
 optional=''
-command -v chromium-headless-shell >/dev/null 2>&1 || optional='chromium-headless-shell'
+want() { # PROGRAM PACKAGE
+    command -v "$1" >/dev/null 2>&1 || optional="$optional $2"
+}
+# Used instead of chromium, because it starts faster.
+want chromium-headless-shell chromium-headless-shell
+if [ "${1:-}" = engines ]; then
+    want firefox-esr firefox-esr
+    want WebKitWebDriver webkit2gtk-driver
+    want Xvfb xvfb
+fi
 
 [ -n "$missing$optional" ] || exit 0
 
@@ -31,7 +41,9 @@ else
 fi
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq
-apt-cache show "$optional" >/dev/null 2>&1 && missing="$missing $optional"
+for package in $optional; do
+    apt-cache show "$package" >/dev/null 2>&1 && missing="$missing $package"
+done
 [ -n "$missing" ] || exit 0
 echo "Installing$missing"
 # shellcheck disable=SC2086  # a list of words

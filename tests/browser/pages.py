@@ -40,8 +40,8 @@ class Server:
 
     What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, ``cancel`` to be given to the
     button, the page's ``body``, ``html``, the attributes of its root, and ``language``, that of its words. What it
-    reads: ``polls``, the ids of each request for statuses, and ``reports`` of violations of the content security
-    policy.
+    reads: ``polls``, the ids of each request for statuses, ``posts``, the fields that each button sent, and
+    ``reports`` of violations of the content security policy.
     """
 
     def __init__(self, port=0):
@@ -52,6 +52,7 @@ class Server:
         self.html = 'lang="en"'
         self.language = 'en'
         self.polls = []
+        self.posts = []
         self.reports = []
         self.port = port
         self.start()
@@ -116,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers['Content-Length'])).decode()
         if self.path == '/progress_cancel':
+            self.world.posts.append(parse_qs(body))
             self.reply(self.world.cancel)
         else:
             self.world.reports.append(body)

@@ -12,6 +12,9 @@ from pyramid_progress.demo.states import CONTENTS, STATES
 
 from .wsgi import serving, strictly
 
+#: In Firefox, a browser has its media from the start: see test_firefox.py.
+emulates_media = pytest.mark.chromium('the driver ignores emulated media')
+
 #: What Playwright's `emulate_media` takes.
 PLAIN = {'color_scheme': 'light', 'forced_colors': 'none', 'reduced_motion': 'no-preference', 'media': 'screen'}
 
@@ -93,10 +96,10 @@ def violations(page, *exceptions, **media):
     'media',
     [
         {'color_scheme': 'light'},
-        {'color_scheme': 'dark'},
-        pytest.param({'color_scheme': 'light', 'forced_colors': 'active'}, marks=pytest.mark.slow),
-        pytest.param({'color_scheme': 'dark', 'forced_colors': 'active'}, marks=pytest.mark.slow),
-        pytest.param({'reduced_motion': 'reduce'}, marks=pytest.mark.slow),
+        pytest.param({'color_scheme': 'dark'}, marks=emulates_media),
+        pytest.param({'color_scheme': 'light', 'forced_colors': 'active'}, marks=[pytest.mark.slow, emulates_media]),
+        pytest.param({'color_scheme': 'dark', 'forced_colors': 'active'}, marks=[pytest.mark.slow, emulates_media]),
+        pytest.param({'reduced_motion': 'reduce'}, marks=[pytest.mark.slow, emulates_media]),
     ],
     ids=lambda media: '-'.join(media.values()),
 )
@@ -104,6 +107,7 @@ def test_axe_finds_nothing_in_any_state(states, media):
     assert violations(states, **media) == {}
 
 
+@pytest.mark.chromium('its protocol gives the accessibility tree')
 def test_a_reader_hears_what_each_bar_is_and_how_far(states):
     """What axe asks of elements with the role of a progress bar, but not of native ones."""
     nodes = states.context.new_cdp_session(states).send('Accessibility.getFullAXTree')['nodes']
@@ -115,7 +119,7 @@ def test_a_reader_hears_what_each_bar_is_and_how_far(states):
     assert all(texts), texts
 
 
-@pytest.mark.parametrize('scheme', ['light', pytest.param('dark', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('scheme', ['light', pytest.param('dark', marks=[pytest.mark.slow, emulates_media])])
 def test_axe_finds_nothing_while_work_goes_on(busy, url, scheme):
     assert violations(busy, color_scheme=scheme) == {}
     busy.goto(f'{url}/progress_tasks')
@@ -187,6 +191,7 @@ def test_wider_spacing_of_text_loses_nothing(states, size):
     assert boxes_in_the_way(states) == []
 
 
+@pytest.mark.chromium('its driver prints')
 def test_print_shows_how_far_it_is(states):
     """On paper, where browsers leave out backgrounds unless a page insists."""
     states.emulate_media(**PLAIN | {'media': 'print'})

@@ -192,6 +192,7 @@ def test_two_visitors_side_by_side(page, server, browser):
     assert complaints == []
 
 
+@pytest.mark.chromium('the driver of Firefox ignores java_script_enabled')
 def test_without_script(browser, server):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -108,7 +108,16 @@ def url(application):
         yield url
 
 
-@pytest.fixture(params=[True, False], ids=['with script', 'without script'])
+@pytest.fixture(
+    params=[
+        pytest.param(True, id='with script'),
+        pytest.param(
+            False,
+            id='without script',
+            marks=pytest.mark.chromium('the driver of Firefox ignores java_script_enabled'),
+        ),
+    ]
+)
 def visitor(request, browser):
     """A page, with and without script."""
     context = browser.new_context(java_script_enabled=request.param)

@@ -204,6 +204,7 @@ def test_times_are_those_of_the_visitor(url, browser):
     context.close()
 
 
+@pytest.mark.chromium('the driver of Firefox ignores java_script_enabled')
 def test_without_script_the_remove_button_is_a_form(url, browser):
     start('Import')
     set_progress_status('Import', 'finished')
@@ -217,6 +218,7 @@ def test_without_script_the_remove_button_is_a_form(url, browser):
     context.close()
 
 
+@pytest.mark.chromium('the driver of Firefox ignores java_script_enabled')
 def test_without_script_the_button_is_a_form(url, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
