@@ -28,10 +28,11 @@ from .work.errors import ProgressError, TaskCancelled
 from .work.events import TaskEnded
 from .work.requests import new_request
 from .work.run import new_progress_id
-from .work.task import Task, current_task, start_task
+from .work.task import Part, Task, current_task, start_task
 
 __all__ = [
     'ANY',
+    'Part',
     'ProgressError',
     'StorageError',
     'Task',

@@ -51,6 +51,8 @@ NUMBERS = {
     'long': _('number-long', default='12,345.6'),
 }
 
+PARTS = _('parts', default='${ended} of ${total} parts', mapping={'ended': '{ended}', 'total': '{total}'})
+
 CANCEL = _('cancel', default='Cancel')
 REFRESH = _('refresh', default='Refresh')
 
@@ -82,6 +84,7 @@ MESSAGES = {
     'unexpected': _('unexpected', default='An unexpected error ended this task.'),
     'interrupted': _('interrupted', default='This task was interrupted.'),
     'retry': _('retry', default='This task waits for its next run.'),
+    'lost': _('task-lost', default='The state of this task was lost.'),
     'expired': _('expired', default='This task was not started in time.'),
 }
 

@@ -18,7 +18,8 @@ A part's record holds its ``_run``, its ``status``, and in ``current`` what it h
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from .record import CANCEL, HEARTBEAT, MESSAGE_CODE, RUN, Activity, Record, has_ended
 
@@ -109,7 +110,8 @@ def update_part(
         new[member] = changes[HEARTBEAT]
     if has_ended(new_part):
         new.pop(member, None)
-        _end_part(new, new_part['status'], changes)
+        if _end_part(new, new_part['status'], changes):
+            activity |= Activity.LAST
     elif 'message' in changes:
         new['message'] = changes['message']
         new.pop(MESSAGE_CODE, None)
@@ -118,7 +120,8 @@ def update_part(
     return PartChange(new, new_part, activity)
 
 
-def _end_part(task: Record, status: str, changes: Record) -> None:
+def _end_part(task: Record, status: str, changes: Record) -> bool:
+    """Count the end of a part, and end the task if it was the last; return whether it was."""
     _count(task, PARTS_ENDED, 1)
     if status in _COUNTS:
         _count(task, _COUNTS[status], 1)
@@ -127,7 +130,7 @@ def _end_part(task: Record, status: str, changes: Record) -> None:
         if MESSAGE_CODE in changes:
             task[_FAILURE_CODE] = changes[MESSAGE_CODE]
     if int(task[PARTS_ENDED]) < int(task[PARTS]):
-        return
+        return False
     task.pop(MESSAGE_CODE, None)
     if int(task.get(_PARTS_FAILED, 0)):
         task['status'], task['message'] = '"failed"', task.get(_FAILURE, 'null')
@@ -138,6 +141,7 @@ def _end_part(task: Record, status: str, changes: Record) -> None:
         task['message'] = changes.get('message', 'null')
         if MESSAGE_CODE in changes:
             task[MESSAGE_CODE] = changes[MESSAGE_CODE]
+    return True
 
 
 def _task_activity(task: Record | None, run: str) -> Activity | None:
@@ -163,7 +167,10 @@ def _sum(total: str, new: str, old: str) -> str:
     return str(int(result)) if result.is_integer() and abs(result) < 2**53 else f'{result:.17g}'
 
 
-def oldest_heartbeat(task: Record) -> float:
-    """Return the oldest heartbeat of the active parts; infinite if there are none."""
-    beats = [float(text) for name, text in task.items() if name.startswith(PART_HEARTBEAT) and name[2:].isdigit()]
+def oldest_heartbeat(task: Mapping[str, Any]) -> float:
+    """Return the oldest heartbeat of the active parts; infinite if there are none.
+
+    :param task: the record of a task, or its decoded members
+    """
+    beats = [float(value) for name, value in task.items() if name.startswith(PART_HEARTBEAT) and name[2:].isdigit()]
     return min(beats, default=math.inf)

@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .record import ACKNOWLEDGED, CANCEL, HEARTBEAT, HEARTBEAT_INTERVAL, TERMINAL_STATUSES, Record, dump
+from .parts import PARTS, PARTS_ENDED, oldest_heartbeat
+from .record import ACKNOWLEDGED, CANCEL, HEARTBEAT, STALLED_AFTER, TERMINAL_STATUSES, Record, dump
 
 Status = dict[str, Any]
 
@@ -33,12 +34,19 @@ def is_unacknowledged_end(members: Mapping[str, Any]) -> bool:
 def to_status(members: Mapping[str, Any], now: Callable[[], float]) -> Status:
     """Return the status that readers get of decoded members: without internal members, with the computed statuses.
 
+    A task with parts has a member ``parts``: how many have ``ended``, and how many there are in ``total``.
+
     :param members: what :func:`decode` returned
     :param now: returns the time by the store's clock in seconds; called only if the task has a heartbeat
     """
     status = {name: value for name, value in members.items() if name[0] != '_'}
+    if PARTS in members:
+        status['parts'] = {'ended': members.get(PARTS_ENDED, 0), 'total': members[PARTS]}
     if HEARTBEAT in members and members['status'] not in TERMINAL_STATUSES:
-        if now() > members[HEARTBEAT] + 3 * HEARTBEAT_INTERVAL:
+        heartbeat = members[HEARTBEAT]
+        if PARTS in members:
+            heartbeat = min(heartbeat, oldest_heartbeat(members))
+        if now() > heartbeat + STALLED_AFTER:
             status['status'] = 'stalled'
         elif CANCEL in members:
             status['status'] = 'cancelling'

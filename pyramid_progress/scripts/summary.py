@@ -73,7 +73,9 @@ def _progress(task: dict[str, Any]) -> str:
     amount = '' if current is None else _number(current)
     if length is not None:
         amount = f'{amount or 0}/{_number(length)}'
-    return ' '.join(part for part in ('' if percent is None else f'{percent}%', amount) if part)
+    parts = task.get('parts')
+    ended = '' if parts is None else f'{parts["ended"]}/{parts["total"]} parts'
+    return ' '.join(part for part in ('' if percent is None else f'{percent}%', amount, ended) if part)
 
 
 def _number(value: float) -> str:

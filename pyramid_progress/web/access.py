@@ -10,7 +10,7 @@ from ..model.record import CANCEL, CANCELLABLE, MESSAGE_CODE, TERMINAL_STATUSES
 from ..model.status import UNKNOWN, Status, decode, is_unacknowledged_end, to_status
 from ..runtime import Store, get_runtime
 from ..statuses import acknowledge_end
-from .i18n import translated_message
+from .i18n import translated_message, with_count_of_parts
 
 
 class Visitor:
@@ -69,6 +69,8 @@ class Visitor:
             described['cancellable'] = True
         if MESSAGE_CODE in members:
             described['message'] = translated_message(self._request, members)
+        if 'parts' in described:
+            described['message'] = with_count_of_parts(self._request, described)
         return described
 
     def find(self, progress_id: str) -> tuple[dict[str, Any], Status] | None:

@@ -8,8 +8,9 @@ from typing import Any
 from pyramid.i18n import make_localizer
 from pyramid.interfaces import ILocalizer, ITranslationDirectories
 
-from ..model.messages import MESSAGES
-from ..model.record import MESSAGE_CODE
+from ..model.messages import MESSAGES, PARTS
+from ..model.record import MESSAGE_CODE, TERMINAL_STATUSES
+from ..model.status import Status
 from .body import UNREADABLE
 
 #: A locale name as Pyramid has it, such as ``de`` or ``pt_BR``.
@@ -53,6 +54,18 @@ def translated_message(request: Any, members: Mapping[str, Any]) -> Any:
     """
     message = MESSAGES.get(members.get(MESSAGE_CODE, ''))
     return members.get('message') if message is None else localizer_of(request).translate(message)
+
+
+def with_count_of_parts(request: Any, status: Status) -> Any:
+    """Return the message of a task, after the number of its parts that have ended, as long as it has not ended itself.
+
+    :param status: the status of the task, whose ``message`` is translated
+    """
+    message, parts = status.get('message'), status.get('parts')
+    if parts is None or status['status'] in TERMINAL_STATUSES or not isinstance(message, (str, type(None))):
+        return message
+    count: str = localizer_of(request).translate(PARTS % parts)
+    return f'{count}: {message}' if message else count
 
 
 def _has_catalogue(name: str, directories: list[str]) -> bool:

@@ -6,13 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
 from weakref import WeakSet
 
 from ..model.record import Activity, Record, Start, has_ended
 from ..runtime import Runtime
 from ..storage import StorageError
 from ..system import process
+from .published import PartEnd, Published, PublishedPart, TaskMissing
 
 log = logging.getLogger(__name__)
 
@@ -35,35 +35,6 @@ _CHECK_INTERVAL = 1.0
 STOP_TIMEOUT = 1.5
 
 
-class Published(Protocol):
-    """What the publisher needs of the run of a task."""
-
-    id: str
-    #: the number of the run (:func:`.record.new_run`)
-    number: str
-    runtime: Runtime
-    #: whether a newer run of the id exists; set by the publisher
-    is_superseded: bool
-
-    def changes(self, now: float) -> Record:
-        """Return the members that the store does not have yet, with a heartbeat if one is due."""
-
-    def published(self, changes: Record) -> None:
-        """Note that the store has these *changes* now."""
-
-    def record(self) -> Record:
-        """Return the whole record."""
-
-    def cancel(self) -> None:
-        """Make the work stop at its next step."""
-
-    def interrupt(self) -> None:
-        """End the task, because its process ends."""
-
-    def announce_end(self) -> None:
-        """Log the end, and notify its subscribers."""
-
-
 class _Ended:
     """What is needed to write the end of a run again, without the task and what its user refers to."""
 
@@ -73,16 +44,25 @@ class _Ended:
         self.runtime = task.runtime
         self.is_superseded = task.is_superseded
         self._record = task.record()
+        self._changes = task.last_changes()
+
+    def last_changes(self) -> Record:
+        """Return what is written at the end."""
+        return self._changes
 
     def record(self) -> Record:
         """Return the whole record."""
         return self._record
 
 
+def _taken(task: Published | _Ended) -> _Ended:
+    return task if isinstance(task, _Ended) else _Ended(task)
+
+
 class _End:
     """The end of a run that the store has not taken yet, or may have lost."""
 
-    def __init__(self, task: Published | _Ended) -> None:
+    def __init__(self, task: Published | _Ended | PartEnd) -> None:
         self.task = task
         self.deadline = time.monotonic() + END_TIMEOUT
 
@@ -94,6 +74,8 @@ class Publisher(process.Participant):
     and returns whether a task was asked to stop. A record that the store lost is written again. A store that does not
     answer is logged once, and never disturbs the work. A task or an end that the store refuses does not hold back the
     others. A run that a newer one of its id superseded is not published any more, but can still be asked to stop.
+
+    A part is written by itself. Parts that have not changed are asked for together whether their tasks go on.
     """
 
     def __init__(self) -> None:
@@ -107,7 +89,7 @@ class Publisher(process.Participant):
         self._tasks: set[Published] = set()
         self._ends: deque[_End] = deque()
         #: Ends that stores took, which may lose them, and when they were sent, by :func:`time.monotonic`.
-        self._taken: deque[tuple[float, _Ended]] = deque()
+        self._taken: deque[tuple[float, _Ended | PartEnd]] = deque()
         #: Ends that the thread announces, once it has written them.
         self._unannounced: deque[Published] = deque()
         self._thread: threading.Thread | None = None
@@ -138,12 +120,14 @@ class Publisher(process.Participant):
         is_written = (
             at_once and task.runtime not in self._down and self._attempt(task.runtime, partial(self._write, end))
         )
-        if at_once:
+        # The end of a part is the end of its task if the store says so.
+        is_announced = at_once and (is_written or not isinstance(task, PartEnd))
+        if is_announced:
             task.announce_end()
         with self._condition:
             if not is_written:
                 self._ends.append(end)
-                if not at_once:
+                if not is_announced:
                     self._unannounced.append(task)
             if not is_written or self._taken:
                 self._wake()
@@ -161,6 +145,11 @@ class Publisher(process.Participant):
             self._tasks.discard(task)
         with self._round_lock:
             self._attempt(task.runtime, partial(self._remove, task))
+
+    def flush(self, task: Published) -> None:
+        """Write what changed of a task now."""
+        with self._round_lock:
+            self._attempt(task.runtime, partial(self._publish, task.runtime, [[task]]))
 
     def stop(self) -> None:
         """End what still runs as interrupted, and wait up to :data:`STOP_TIMEOUT` seconds for the stores to take it."""
@@ -225,20 +214,24 @@ class Publisher(process.Participant):
 
     def _announce_ends(self) -> None:
         """Announce the ends that were written. A subscriber may be slow: no lock is held."""
-        while self._unannounced:
-            task = self._unannounced[0]
+        unwritten: list[object] = [end.task for end in self._ends if isinstance(end.task, PartEnd)]
+        for task in list(self._unannounced):
+            if task in unwritten:
+                continue
             try:
                 task.announce_end()
             except BaseException:  # the thread goes on, whatever a subscriber raises
                 log.exception('The end of task %s cannot be announced', task.id)
             with self._condition:
-                self._unannounced.popleft()
+                self._unannounced.remove(task)
                 self._condition.notify_all()
 
     def _attempt(self, runtime: Runtime, call: Callable[[], None]) -> bool:
         """Call the store of a runtime; return whether it answered. No exception may stop the work, or the thread."""
         try:
             call()
+        except TaskMissing:
+            return False
         except Exception as error:
             if runtime not in self._down:
                 # A StorageError says all in its message; anything else is a fault in a program.
@@ -259,10 +252,60 @@ class Publisher(process.Participant):
             tasks = list(self._tasks)
         for runtime in {task.runtime for task in tasks}:
             by_id: dict[str, list[Published]] = {}
+            parts: list[Published] = []
             for task in tasks:
-                if task.runtime is runtime:
+                if task.runtime is not runtime:
+                    continue
+                if isinstance(task, PublishedPart):
+                    parts.append(task)
+                else:
                     by_id.setdefault(task.id, []).append(task)
-            self._attempt(runtime, partial(self._publish_all, runtime, list(by_id.values())))
+            if by_id:
+                self._attempt(runtime, partial(self._publish_all, runtime, list(by_id.values())))
+            if parts:
+                self._attempt(runtime, partial(self._publish_parts, runtime, parts))
+
+    def _publish_parts(self, runtime: Runtime, parts: list[Published]) -> None:
+        storage, expire, _ = runtime.store()
+        now = storage.now()
+        failure: StorageError | None = None
+        deadline = time.monotonic() + runtime.settings.timeout
+        idle = []
+        for part in parts:
+            changes = {} if part.is_superseded else self._changes(part, now)
+            if not changes:
+                idle.append(part)
+                continue
+            try:
+                self._publish_part(part, changes)
+            except StorageError as error:  # it does not hold back the others, unless the store does not answer
+                failure = error
+                if time.monotonic() >= deadline:
+                    raise
+        if idle:
+            activities = storage.update_active({part.id: {} for part in idle}, expire)
+            for part in idle:
+                self._follow_part(part, {}, activities.get(part.id))
+        if failure is not None:
+            raise failure
+
+    def _publish_part(self, part: Published, changes: Record) -> None:
+        if isinstance(part, PublishedPart):
+            self._follow_part(part, changes, part.write(changes))
+
+    def _follow_part(self, part: Published, changes: Record, activity: Activity | None) -> None:
+        if not isinstance(part, PublishedPart):
+            return
+        if activity is None:
+            part.note_loss()
+            return
+        part.follow(activity)
+        if activity & Activity.SUPERSEDED:
+            self._supersede(part)
+        elif activity & Activity.ENDED:
+            self._forget([part])
+        else:
+            part.published(changes)
 
     def _publish_all(self, runtime: Runtime, groups: list[list[Published]]) -> None:
         """Publish tasks, grouped by id, in one call; if the store refuses that, each group in a call of its own."""
@@ -293,9 +336,9 @@ class Publisher(process.Participant):
             task, activity = latest[progress_id], activities.get(progress_id)
             if activity is not None and not activity & Activity.ENDED:
                 self._follow(group, task, changes[progress_id], activity)
-            elif activity is None and task is not None:
-                task.published(changes[progress_id])
+            elif activity is None and task is not None and not task.lose():
                 self._restore(task)
+                task.published(changes[progress_id])
             else:
                 self._forget(group)
 
@@ -327,10 +370,11 @@ class Publisher(process.Participant):
                 each.cancel()
 
     @staticmethod
-    def _supersede(task: Published | _Ended) -> None:
+    def _supersede(task: Published | _Ended | PartEnd) -> None:
         if not task.is_superseded:
             task.is_superseded = True
-            log.info('Task %s was started anew: its earlier run is no longer published.', task.id)
+            what = 'A part of task' if isinstance(task, PartEnd) else 'Task'
+            log.info('%s %s was started anew: its earlier run is no longer published.', what, task.id)
 
     def _restore(self, task: Published) -> None:
         """Write a task that the store lost, or never took."""
@@ -381,15 +425,20 @@ class Publisher(process.Participant):
         if task.is_superseded:
             return
         storage, expire, _ = task.runtime.store()
-        record, runs, began = task.record(), {task.id: task.number}, time.monotonic()
-        activity = storage.update_active({task.id: record}, expire, runs).get(task.id)
-        if activity is None and not storage.start(task.id, record, expire, Start.RESTORE):
-            # It was restored in the meantime, or a newer run is there.
-            activity = storage.update_active({task.id: record}, expire, runs).get(task.id)
+        record, began = task.record(), time.monotonic()
+        activity: Activity | None
+        if isinstance(task, PartEnd):
+            activity = task.write_end()
+        else:
+            changes, runs = {task.id: task.last_changes()}, {task.id: task.number}
+            activity = storage.update_active(changes, expire, runs).get(task.id)
+            if activity is None and not storage.start(task.id, record, expire, Start.RESTORE):
+                # It was restored in the meantime, or a newer run is there.
+                activity = storage.update_active(changes, expire, runs).get(task.id)
         if activity and activity & Activity.SUPERSEDED:
             self._supersede(task)
         elif storage.broke_at is not None and has_ended(record):  # a released task has not
-            self._taken.append((began, task if isinstance(task, _Ended) else _Ended(task)))
+            self._taken.append((began, task.ended() if isinstance(task, PartEnd) else _taken(task)))
 
     @staticmethod
     def _remove(task: Published) -> None:

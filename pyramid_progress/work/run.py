@@ -11,6 +11,7 @@ from typing import Any, SupportsFloat
 from pyramid.threadlocal import get_current_registry
 
 from ..model.messages import message_members
+from ..model.parts import PARTS
 from ..model.record import (
     CANCEL,
     CANCELLABLE,
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 #: The heartbeat of a task that no process runs: one that is never missing. JSON has no infinity, but numbers greater
 #: than any float.
-_AT_REST = '1e999'
+AT_REST = '1e999'
 
 #: The member with the name of the node, such as the Celery worker, that runs the task.
 _NODE = '_node'
@@ -91,6 +92,8 @@ class TaskRun:
         self.may_be_undone: Callable[[BaseException], bool] | None = None
         #: The request for which the work is done, for :func:`.new_request`; None if it is not known.
         self.origin: Origin | None = None
+        #: Whether the task has parts: then its position is theirs, and it ends with the last of them.
+        self.is_divided = False
         #: What the loops of the task test at each step.
         self.cancel_flag = CancelFlag()
         self._spans: tuple[Span, ...] = (self.span,)
@@ -143,7 +146,7 @@ class TaskRun:
         try:
             storage, expire, _ = self.runtime.store()
             self._begin_run(storage.now())
-            if not storage.start(self.id, self.record() | {HEARTBEAT: _AT_REST}, expire):
+            if not storage.start(self.id, self.record() | {HEARTBEAT: AT_REST}, expire):
                 raise IdInUseError(f'progress_id {self.id!r} is in use by another owner')
         except StorageError as error:
             log.warning('Task %s is sent, but the store of progress does not answer: %s', self.id, error)
@@ -193,7 +196,7 @@ class TaskRun:
         with self._lock:
             if self._end:
                 return
-            self._end = {'status': '"pending"', **message, HEARTBEAT: _AT_REST}
+            self._end = {'status': '"pending"', **message, HEARTBEAT: AT_REST}
         publisher.release(self)
 
     def discard(self) -> None:
@@ -209,6 +212,22 @@ class TaskRun:
     def _begin_run(self, now: float) -> None:
         """Take the number of a run that starts at *now*, in seconds by the store's clock."""
         self.number = self._fixed[RUN] = new_run(now)
+
+    def divide(self, count: int, length: float) -> str:
+        """Give the task parts, and store that.
+
+        :param count: how many, at least 1
+        :param length: the length of the task from now on
+        :return: the start of the task, as its status has it
+        """
+        with self._lock:
+            self.span.length = length
+            self.span.adds_up = False
+            self._fixed |= {'length': _encode_position(length), PARTS: str(count)}
+            self.is_divided = True
+        publisher.flush(self)
+        started: str = json.loads(self._fixed['started'])
+        return started
 
     def begin(self) -> bool:
         """Turn a pending task into a running one; return False if it has ended."""
@@ -302,10 +321,15 @@ class TaskRun:
         """
         if self._epoch is not publisher.epoch:
             return
+        if self.is_divided and status == 'finished':
+            self.rest(result)
+            return
         members = message_members(code) if code else {'message': encode('message', message)}
         end = {'status': encode('status', status), **members, CHANGED: str(int(time.time()))}
         if result is not None:
             end['result'] = encode('result', result)
+        if self.is_divided:
+            end[CANCEL] = 'true'  # its parts stop
         with self._lock:
             if self._end:
                 return
@@ -313,9 +337,25 @@ class TaskRun:
             self._error = error
         publisher.end(self, at_once=at_once)
 
+    def rest(self, result: Any = None) -> None:
+        """Leave a task with parts to them: it goes on without heartbeats of its own.
+
+        :param result: its result, a dict
+        """
+        given = {} if result is None else {'result': encode('result', result)}
+        with self._lock:
+            if self._end:
+                return
+            self._end = given | self._finish | {HEARTBEAT: AT_REST}
+        publisher.end(self)
+
     def announce_end(self) -> None:
         """Log the end, and notify the subscribers of :class:`.TaskEnded`."""
-        variable = {name: json.loads(text) for name, text in self._variable().items()}
+        if 'status' not in self._end:
+            return  # it has not ended: it rests
+        # The position of parts is not known here.
+        unknown = {'current': 'null', 'length': self._fixed['length']}
+        variable = {name: json.loads(text) for name, text in (unknown | self._variable()).items() if name[0] != '_'}
         event = TaskEnded(
             progress_id=self.id,
             label=self.label,
@@ -345,10 +385,30 @@ class TaskRun:
         if HEARTBEAT in changes:
             self._next_heartbeat = time.monotonic() + HEARTBEAT_INTERVAL
 
+    def last_changes(self) -> Record:
+        """Return what is written at the end."""
+        if not self.is_divided:
+            return self.record()
+        return {name: text for name, text in self._variable().items() if self._known.get(name) != text}
+
     def record(self) -> Record:
         """Return the whole record."""
         heartbeat = {HEARTBEAT: self._known[HEARTBEAT]} if HEARTBEAT in self._known else {}
-        return self._fixed | heartbeat | self._variable()
+        record = self._fixed | heartbeat | self._variable()
+        if PARTS in self._known and not has_ended(record):
+            # The store has lost it, with the parts that have ended.
+            record |= {'status': '"failed"', **message_members('lost')}
+        return record
+
+    def lose(self) -> bool:
+        """End a task with parts that the store has lost: those that have ended cannot be counted any more.
+
+        :return: whether it has stored parts; any other task can be written again
+        """
+        if PARTS not in self._known:
+            return False
+        self.end('failed', code='lost', at_once=False)
+        return True
 
     def _variable(self) -> Record:
         """Return the members that change during the work."""
@@ -357,12 +417,12 @@ class TaskRun:
         if spans[-1].message is not None or not words:
             words.append(spans[-1].message)
         message = words[0] if len(words) == 1 else ': '.join(map(str, words))
-        return {
-            'status': encode('status', self._status),
-            'message': encode('message', message),
-            'length': _encode_position(spans[0].length),
-            'current': _encode_position(overall(spans)),
-        } | self._end
+        members = {'status': encode('status', self._status), 'message': encode('message', message)}
+        if not self.is_divided:
+            members |= {'length': _encode_position(spans[0].length), 'current': _encode_position(overall(spans))}
+        elif PARTS not in self._known:
+            members |= {'length': self._fixed['length'], 'current': '0', PARTS: self._fixed[PARTS]}
+        return members | self._end
 
     def cancel(self) -> None:
         """Make the work stop at its next step."""
@@ -419,7 +479,7 @@ def set_resting_status(
     :param overrule: whether to change a task that has ended, too
     """
     members = message_members(code) if code else {'message': encode('message', message)}
-    changes = {'status': encode('status', status), **members, HEARTBEAT: _AT_REST}
+    changes = {'status': encode('status', status), **members, HEARTBEAT: AT_REST}
     try:
         storage, expire, _ = get_runtime().store()
         record = storage.get_many((progress_id,)).get(progress_id)

@@ -11,6 +11,8 @@ from weakref import finalize
 from ..model.record import Start
 from ..model.values import encode, to_number
 from .errors import TaskCancelled
+from .part_run import PartRun
+from .parts import PartValue, make_parts
 from .position import Span, add
 from .run import TaskRun
 
@@ -194,6 +196,40 @@ class Task:
         finally:
             run.leave(span, is_done)
 
+    def parts(self, weights: Iterable[SupportsFloat] | int) -> 'list[Part]':
+        """Divide the work among workers: threads, processes, or machines.
+
+        ::
+
+            with start_task('Export') as task:
+                for part, chunk in zip(task.parts([len(chunk) for chunk in chunks]), chunks):
+                    pool.submit(export, part, chunk)
+
+            def export(part, rows):
+                with part.start() as task:
+                    for row in task.track(rows):
+                        write(row)
+
+        The position of the task is then the sum of its parts: what this object counts has no effect on it. If the task
+        has a length, the weights are scaled to it; otherwise their sum becomes its length. A part whose own length is
+        not known counts for nothing until it ends.
+
+        The task ends with the last of its parts: it has failed if one of them has, with the message of the first; it is
+        cancelled if one was; otherwise it has finished. Leaving the block, or :meth:`finish`, leaves a task running
+        whose parts have not all ended. An exception that leaves the block ends the task, and its parts are cancelled.
+        If the store loses the task, it has failed.
+
+        The workers need a region that they share with this process.
+
+        :param weights: what each part counts for, numbers of at least 0; or how many parts of equal weight there are
+        :return: the parts; each worker calls :meth:`.Part.start` of its own
+        :raises TypeError, ValueError: for an invalid weight
+        :raises ValueError: in a part, in a stage, or if the task has parts already
+        """
+        if isinstance(self.run, PartRun):
+            raise ValueError('a part cannot have parts')
+        return make_parts(self.run, weights, Part)
+
     def finish(self, message: Any = None, result: dict[str, Any] | None = None) -> None:
         """End the task as finished. After that, no method changes it any more.
 
@@ -229,3 +265,25 @@ class Task:
         current_tasks.set(tuple(task for task in current_tasks.get() if task is not self))
         self.run.is_in_block = False
         self.run.end_with(error)
+
+
+class Part(PartValue):
+    """A part of a task, for the worker that does it: a small value, which can be pickled and written as JSON.
+
+    :meth:`Task.parts` returns the parts of a task. Another program gets a part as the JSON of :meth:`to_dict`.
+    """
+
+    def start(self) -> Task:
+        """Start the part, at 0, and return a task object: everything of :class:`Task` works in it.
+
+        ::
+
+            with part.start() as task:
+                for row in task.track(rows):
+                    write(row)
+
+        Its length and position are those of the part alone. Leaving the block ends the part, and with the last part,
+        the task. An earlier run of the same part is superseded: a worker that takes over a part starts it again. If the
+        task was cancelled, :class:`.TaskCancelled` is raised at the first step. If it has ended, nothing is published.
+        """
+        return Task(PartRun(self).start())

@@ -64,7 +64,10 @@ def post(path, body, status, headers=POST):
 CASES = [
     get('/progress_status', {'progress_id': 'running'}, 200),
     get('/progress_status', {'progress_id': ['running', 'bare', 'failed', 'finished', 'none']}, 200),
-    *(get('/progress_status', {'progress_id': name}, 200) for name in ('bare', 'failed', 'finished', 'odd', 'none')),
+    *(
+        get('/progress_status', {'progress_id': name}, 200)
+        for name in ('bare', 'failed', 'finished', 'odd', 'parts', 'none')
+    ),
     get('/progress_status', {}, 400),
     get('/progress_status', {'progress_id': 'x' * 256}, 400, HTML),
     get('/progress_tasks', {}, 200),
@@ -138,6 +141,8 @@ def app(make_app, with_policy):
     set_progress_status('odd', 'digesting', message={'any': ['value']})
     set_progress_status('bare', current=1)
     start_task({'any': 'label'}, owner='mary', progress_id='finished').finish('Done', {'url': '/', 'text': 'Result'})
+    with start_task('Parts', owner='mary', progress_id='parts') as divided:
+        divided.parts(3)[1].start().finish()
     task = start_task('Import', owner='mary', progress_id='running')
     yield app
     task.finish()
