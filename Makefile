@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 LOCALE = pyramid_progress/locale
 
 # The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores.
-PYTEST = -m pytest -q --numprocesses 4 --dist loadfile
+PYTEST = -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage versions manifest \
     bench programs engines messages clean

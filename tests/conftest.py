@@ -22,6 +22,14 @@ def pytest_configure():
     os.environ['CHAMELEON_CACHE'] = str(directory)  # read when Chameleon is imported
 
 
+#: The folders whose tests take longest come first, so that the processes that share the tests end at the same time.
+ORDER = ('packaging', 'servers', 'browser', 'bridges', 'backends', 'functional', 'unit')
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+
 @pytest.fixture(autouse=True)
 def _isolated():
     """Give each test regions, a default runtime and a publisher that no other test has used."""
