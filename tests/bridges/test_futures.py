@@ -1,63 +1,52 @@
-"""The function of ``docs/futures.rst``, with real processes: cancels and errors, which the page does not show."""
+"""The workers of ``docs/futures.rst``, with real processes: cancels and errors, which the page does not show."""
 
-import doctest
-import threading
 import time
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
-from beaker.cache import cache_regions
+from support.parts import work_slowly
+from support.waiting import wait_until
 
-from pyramid_progress import TaskCancelled, get_progress_status, start_task
-from pyramid_progress.model.record import CANCEL
-from pyramid_progress.runtime import current_store
+from pyramid_progress import ProgressError, TaskCancelled, cancel_task, configure, get_progress_status, start_task
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'futures.rst'
-
-
-@pytest.fixture(scope='module')
-def in_processes():
-    """The function as it stands on the page."""
-    examples = doctest.DocTestParser().get_examples(PAGE.read_text('utf-8'))
-    names = {}
-    for example in examples:
-        if 'in_processes' not in names:
-            exec(example.source, names)  # noqa: S102
-    return names['in_processes']
+#: Parts of a second each, for two processes.
+COUNT = 60
 
 
-@pytest.fixture(autouse=True)
-def _memory():
-    cache_regions.update({'default': {'type': 'memory'}, 'persistent': {'type': 'memory'}})
+@pytest.fixture
+def settings(tmp_path):
+    settings = {'cache.regions': 'default, persistent', 'cache.type': 'sqlite', 'cache.data_dir': str(tmp_path)}
+    configure(settings)
+    return settings
 
 
-def test_results_are_in_the_order_of_the_items(in_processes):
-    with start_task('Lengths') as task:
-        assert in_processes(task, len, ['x' * n for n in range(30)]) == list(range(30))
-        assert (task.current, task.length) == (30, 30)
+@pytest.fixture
+def pool(settings):
+    with ProcessPoolExecutor(2, get_context('spawn'), configure, [settings]) as pool:
+        yield pool
 
 
-def test_a_cancel_stops_the_items_that_have_not_begun(in_processes):
-    with pytest.raises(TaskCancelled), start_task('A minute of sleep') as task:
-
-        def cancel_when_it_runs():
-            while not task.current:
-                time.sleep(0.02)
-            storage, expire, _ = current_store()
-            storage.update_active({task.id: {CANCEL: 'true'}}, expire)
-
-        threading.Thread(target=cancel_when_it_runs, daemon=True).start()
-        begun = time.monotonic()
-        in_processes(task, time.sleep, [0.1] * 1200)
-    assert time.monotonic() - begun < 20
-    status = get_progress_status(task.id)
-    assert (status['status'], status['length']) == ('cancelled', 1200)
-    assert 0 < status['current'] < 200
-
-
-def test_an_error_stops_the_items_that_have_not_begun(in_processes):
+@pytest.mark.parametrize('how', ['cancel', 'error'])
+def test_parts_that_wait_stop_with_their_task(pool, how):
     begun = time.monotonic()
-    with pytest.raises(ValueError, match='non-negative'), start_task('Sleep') as task:
-        in_processes(task, time.sleep, [0.05, -1, *[0.1] * 1200])
+    try:
+        with start_task('A minute of sleep') as task:
+            futures = [pool.submit(work_slowly, part) for part in task.parts(COUNT)]
+            wait_until(lambda: get_progress_status(task.id)['current'], 30)
+            if how == 'cancel':
+                assert cancel_task(task.id)
+            else:
+                raise ProgressError('The disk is full.')
+    except ProgressError:
+        assert how == 'error'
+    stopped = [isinstance(future.exception(30), TaskCancelled) for future in futures]
     assert time.monotonic() - begun < 20
-    assert get_progress_status(task.id)['status'] == 'failed'
+    assert sum(stopped) > COUNT / 2
+    status = get_progress_status(task.id)
+    assert status['status'] == ('cancelled' if how == 'cancel' else 'failed')
+    assert 0 < status['current'] < COUNT / 2
+    if how == 'cancel':
+        assert status['parts'] == {'ended': COUNT, 'total': COUNT}
+    else:
+        assert status['message'] == 'The disk is full.'

@@ -57,3 +57,10 @@ def work_through(settings, members, updates, done, log):
                 publish(task)
         with path.open('a') as file:
             file.write(f'{part.number}\n')
+
+
+def work_slowly(part):
+    """Do a part that takes a second."""
+    with part.start() as task:
+        for _ in task.track(range(50)):
+            time.sleep(0.02)
