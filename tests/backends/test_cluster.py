@@ -20,6 +20,7 @@ from pyramid_progress.model.record import Activity, new_run
 from pyramid_progress.storage import Entry, StorageError, open_storage
 from pyramid_progress.storage.redis import cluster_driver
 from pyramid_progress.storage.redis.cluster import Cluster
+from pyramid_progress.storage.redis.cluster_location import ClusterLocation
 from pyramid_progress.storage.redis.topology import Node
 
 IDS = [f'task {number}' for number in range(50)]
@@ -68,7 +69,8 @@ def calls(monkeypatch):
     calls, call = [], Cluster.call
 
     def counted(cluster, commands):
-        calls.append(len(commands))
+        if commands:
+            calls.append(len(commands))
         return call(cluster, commands)
 
     monkeypatch.setattr(Cluster, 'call', counted)
@@ -304,6 +306,7 @@ def test_a_cluster_that_is_down_is_an_error_when_it_is_used():
     urls = ','.join(f'redis://127.0.0.1:{free_port()}' for _ in range(3))
     cache_regions['default'] = cache_regions['persistent'] = {'type': 'ext:rediscluster', 'urls': urls}
     store = configure({'progress.timeout': '0.5'}).store()
+    assert store.storage.update_active({}, 60) == store.storage.get_many([]) == {}  # contact no server
     error, seconds = timed(store.storage.running_ids)
     assert isinstance(error, StorageError)
     assert '127.0.0.1' in str(error)
@@ -344,6 +347,21 @@ def test_invalid_options_are_a_value_error(options, message):
     with pytest.raises(ValueError, match=message) as caught:
         open_storage(region, region, namespace='progress', timeout=1.0)
     assert 'gehe1m' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'urls': 'rediss://one:7000?ssl_ca_certs=/ca.pem, rediss://two'},
+        {'urls': 'redis://one:7000,redis://two', 'ssl': 'true', 'ssl_ca_certs': '/ca.pem', 'ssl_check_hostname': 'no'},
+    ],
+)
+def test_tls(options):
+    location = ClusterLocation.parse({'type': 'ext:rediscluster', **options})
+    assert location.connection_class is redis.SSLConnection
+    assert location.options['ssl_ca_certs'] == '/ca.pem'
+    assert location.nodes == (('one', 7000), ('two', 6379))
+    assert location.options.get('ssl_check_hostname') is (False if 'ssl' in options else None)
 
 
 # Nodes that fail, hang and move slots

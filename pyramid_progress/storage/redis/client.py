@@ -21,10 +21,14 @@ T = TypeVar('T')
 _NOT_PRIMARY = ('READONLY', 'MASTERDOWN', 'LOADING')
 
 
+#: The share of the timeout for what comes before the last attempt.
+_FIRST = 0.4
+
+
 class Client(process.Participant):
     """Calls of one Redis server, or of the primary server that sentinels name.
 
-    A call takes at most twice the timeout: half of it to wait for a connection, or for an attempt that fails; half of
+    A call takes less than twice the timeout: 0.4 of it to wait for a connection, or for an attempt that fails; half of
     it for the sentinels or to connect; and all of it for the server's answer. A server that hangs is noticed after one
     timeout.
 
@@ -72,7 +76,7 @@ class Client(process.Participant):
         """
         began = monotonic()
         connections = self._connections
-        if not connections.acquire(self._timeout / 2):
+        if not connections.acquire(self._timeout * _FIRST):
             raise StorageError(f'all {self._location.max_connections} connections to Redis at {self.name} are in use')
         client = self._redis
         try:
@@ -83,7 +87,7 @@ class Client(process.Participant):
                     raise
                 self.broke_at = monotonic()  # also if another server answers next, on a connection that is new
                 _disconnect(client)  # Connections made before the failure lead to the same server.
-                if monotonic() - began >= self._timeout / 2:
+                if monotonic() - began >= self._timeout * _FIRST:
                     raise
             return command(client, *arguments, **options)
         except (redis.RedisError, OSError) as error:

@@ -220,7 +220,7 @@ class ClusterStorage(RedisDriver):
         return Command(key, key, prefix, action, milliseconds(lifetime), *arguments, script=script)
 
     def _run(self, commands: Sequence[Command]) -> list[Any]:
-        return [self._checked(answer) for answer in self._cluster.call(commands)] if commands else []
+        return [self._checked(answer) for answer in self._cluster.call(commands)]
 
     def _checked(self, answer: Any) -> Any:
         if isinstance(answer, redis.ResponseError):
@@ -250,7 +250,8 @@ class ClusterStorage(RedisDriver):
             if old is not None:
                 gone = set(index_keys(old)).difference(() if new is None else index_keys(new))
                 removals += [self._removal(key, progress_id, start_time(old)) for key in sorted(gone)]
-        self._write_entries(written, dict.fromkeys(written, expire), removals)
+        if written or removals:
+            self._write_entries(written, dict.fromkeys(written, expire), removals)
         return result
 
     def _keep_entries(self, progress_id: str, changes: Record, began: float, expire: float) -> None:
