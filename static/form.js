@@ -6,8 +6,8 @@
 // The bar needs it while the answer is pending: WebKit loads no module then.
 import './pace.js';
 
-/** The time in seconds that an upload may take before the task starts. */
-const UPLOAD_PATIENCE = 600;
+/** The time in ms that an upload may take before the task starts. */
+const UPLOAD_PATIENCE = 600_000;
 
 const BAR = '.pp-form';
 const FORM = `form:is([data-progress], :has(${BAR}))`;

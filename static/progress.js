@@ -7,9 +7,11 @@
 import { formatCount, formatElapsed, formatNumber, join } from './format.js';
 import { ProgressPoller, Watch, pageConfig, percentage } from './poller.js';
 
-/** Of screen readers, in ms (WCAG technique ARIA25). */
+/** The shortest one. All times are in ms. */
+const MIN_INTERVAL = 100;
+/** Of screen readers (WCAG technique ARIA25). */
 const ANNOUNCEMENT_INTERVAL = 10000;
-/** Ms from the submit to the first poll: in WebKit, an earlier one fails. */
+/** From the submit to the first poll: in WebKit, an earlier one fails. */
 const FORM_DELAY = 250;
 /** A relative URL has a path, query or fragment before any colon. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
@@ -75,21 +77,21 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   get pollMin() {
-    return this.#seconds('poll-min', pageConfig().min ?? 0.5);
+    return Math.max(this.#ms('poll-min', pageConfig().min ?? 500), MIN_INTERVAL);
   }
   set pollMin(value) {
     this.setAttribute('poll-min', String(value));
   }
 
   get pollMax() {
-    return Math.max(this.#seconds('poll-max', pageConfig().max ?? 5), this.pollMin);
+    return Math.max(this.#ms('poll-max', pageConfig().max ?? 5000), this.pollMin);
   }
   set pollMax(value) {
     this.setAttribute('poll-max', String(value));
   }
 
   get patience() {
-    return this.#seconds('patience', 30);
+    return this.#ms('patience', 30000);
   }
   set patience(value) {
     this.setAttribute('patience', String(value));
@@ -223,13 +225,13 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   /** @param {string} name @param {number} otherwise */
-  #seconds(name, otherwise) {
+  #ms(name, otherwise) {
     const value = Number(this.getAttribute(name));
     return value > 0 ? value : otherwise;
   }
 
   #timing() {
-    return { min: this.pollMin * 1000, max: this.pollMax * 1000, patience: this.patience * 1000 };
+    return { min: this.pollMin, max: this.pollMax, patience: this.patience };
   }
 
   /** @param {Watch} watch */
@@ -302,7 +304,7 @@ export class PyramidProgressElement extends HTMLElement {
     if (this.#poller) this.#announce(join(name, amount, word, pace || message));
   }
 
-  /** In ms, by the server's clock; -Infinity before the first answer. */
+  /** By the server's clock; -Infinity before the first answer. */
   get #elapsed() {
     return Date.now() + (this.#poller?.clockOffset ?? NaN) - Date.parse(this.status.started ?? '');
   }

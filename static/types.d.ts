@@ -1,4 +1,6 @@
-/** The types of the widget's modules. */
+/** The types of the widget's modules. All times are in ms. */
+
+import type { PyramidProgressElement } from './progress.js';
 
 /** A status as the server sends it. The widget passes on members that are not named here without a change. */
 export interface Status {
@@ -51,11 +53,11 @@ export type State =
 export interface Estimate {
   /** Units of `length` per ms. */
   rate: number;
-  /** The time until the end in ms; Infinity if the task has no length. */
+  /** The time until the end; Infinity if the task has no length. */
   left: number;
 }
 
-/** What a watch is made with. All times are in ms. */
+/** What a watch is made with. */
 export interface WatchOptions {
   /** The status that is known already. */
   status?: Status;
@@ -92,7 +94,7 @@ export interface Page {
   src?: string;
   /** The language of the words. */
   lang?: string;
-  /** The defaults of the attributes `poll-min` and `poll-max`, in seconds. */
+  /** The defaults of the attributes `poll-min` and `poll-max`. */
   min?: number;
   max?: number;
   /**
@@ -117,18 +119,14 @@ export interface Shown {
   status: Status;
 }
 
-/** A position of a task at a time, in ms. */
+/** A position of a task at a time. */
 export interface Sample {
   at: number;
   current: number;
   length: unknown;
 }
 
-/**
- * The attributes of `<pyramid-progress>` that a page sets; each has a property. The element also writes the
- * attribute `state`, and the attribute `status`: the server renders the status there as JSON text, and the
- * element writes the end into it, so that a copy of the element shows the end.
- */
+/** The attributes of `<pyramid-progress>` that a page sets. Each is a property as well: `poll-min` is `pollMin`. */
 export interface Attributes {
   /**
    * The task's id. Setting it again after the end follows a new run of the same id, as the method
@@ -137,20 +135,62 @@ export interface Attributes {
   'progress-id': string;
   /** The status URL; default: the page's. */
   src?: string;
-  /** The shortest and the longest time between two polls, in seconds; default: the page's, or 0.5 and 5. */
+  /**
+   * The shortest time between two polls, at least 100. The server sets the default of a page.
+   *
+   * @default 500
+   */
   'poll-min'?: number;
+  /**
+   * The longest time between two polls. The server sets the default of a page.
+   *
+   * @default 5000
+   */
   'poll-max'?: number;
-  /** The time until a task that was never known is shown as unknown, in seconds; default: 30. */
+  /**
+   * The time until a task that was never known is shown as unknown.
+   *
+   * @default 30000
+   */
   patience?: number;
   /**
    * What the page does after the task has finished, once for each run, and not for an end that the server
    * rendered: `reload` loads the page again, `result` follows the link of the result.
    */
   'when-finished'?: 'reload' | 'result';
-  /** Whether the bar is without the amount, such as "420 of 1,000". */
+  /**
+   * Whether the bar is without the amount, such as "420 of 1,000".
+   *
+   * @default false
+   */
   'no-count'?: boolean;
-  /** Whether the bar is without the time since the start. */
+  /**
+   * Whether the bar is without the time since the start.
+   *
+   * @default false
+   */
   'no-elapsed'?: boolean;
+}
+
+/** The attributes that the element writes. */
+export interface WrittenAttributes {
+  /** What is shown, for style sheets. */
+  state?: State;
+  /**
+   * The status as JSON text: the server renders it, and the element writes the end into it, so that a copy of the
+   * element shows the end.
+   */
+  status?: string;
+}
+
+/** What the element has for scripts, beside the properties of its attributes. */
+export interface Members {
+  /** What is shown. */
+  readonly state: State;
+  /** The last status that was received. */
+  readonly status: Status;
+  /** Follows a new run of the same task id, and ignores the end that was shown. */
+  restart(): void;
 }
 
 /** The events of `<pyramid-progress>`. They bubble. None is fired for what the server rendered. */
@@ -159,8 +199,43 @@ export interface Events {
   'progress:update': CustomEvent<Status>;
   /** At the end, after the update. */
   'progress:finished': CustomEvent<Status>;
+  /** At the end of a task that has failed, after the update. */
   'progress:failed': CustomEvent<Status>;
+  /** At the end of a task that was cancelled, after the update. */
   'progress:cancelled': CustomEvent<Status>;
   /** After an update to the state `trouble`, `lost`, `unknown`, `signed-out` or `forbidden`. */
   'progress:error': CustomEvent<Status>;
+}
+
+/** The CSS custom properties of the style sheet. */
+export interface Style {
+  /** The fill of a running task. */
+  '--pp-color'?: string;
+  /** The fill of a finished task. */
+  '--pp-finished'?: string;
+  /** The fill of a failed or lost task. */
+  '--pp-failed'?: string;
+  /** The fill of a task that is stalled or being cancelled, or while the connection fails. */
+  '--pp-warning'?: string;
+  /** The fill of a task that is cancelled, unknown, or hidden from the visitor. */
+  '--pp-idle'?: string;
+  /** The background of the bar. */
+  '--pp-track'?: string;
+  /** The colour of secondary text. */
+  '--pp-muted'?: string;
+  /** The bar's height. */
+  '--pp-height'?: string;
+  /** The radius of the bar's corners. */
+  '--pp-radius'?: string;
+  /** The fill of the current state. */
+  '--pp-fill'?: string;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'pyramid-progress': PyramidProgressElement;
+  }
+  interface HTMLElementEventMap extends Events {}
+  interface DocumentEventMap extends Events {}
+  interface WindowEventMap extends Events {}
 }

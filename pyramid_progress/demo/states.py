@@ -61,8 +61,8 @@ class Example(NamedTuple):
     status: Status
     #: what answers its polls: a key of :data:`_SERVERS`
     server: str = 'steady'
-    #: the attribute ``patience``: seconds that it waits for a task to start
-    patience: int = 30
+    #: the attribute ``patience``: ms that it waits for a task to start
+    patience: int = 30_000
 
 
 #: The states, as docs/widget.md lists them.
@@ -97,7 +97,7 @@ STATES = [
     ),
     Example('cancelled', 'cancelled', 'It was stopped on request.', _WORK | {'status': 'cancelled'}),
     Example('lost', 'lost', 'The server had a status, and has none any more.', _WORK, 'forgetful'),
-    Example('unknown', 'unknown', 'The server has no status.', {'status': 'unknown'}, 'forgetful', patience=1),
+    Example('unknown', 'unknown', 'The server has no status.', {'status': 'unknown'}, 'forgetful', patience=1000),
     Example('trouble', 'trouble', 'The server answers 503: the store is down.', _WORK, 'overloaded'),
     Example('signed-out', 'signed-out', 'The server answers 401: the visitor must log in.', _WORK, 'login'),
     Example('forbidden', 'forbidden', 'The server answers 403: the visitor has no permission.', _WORK, 'forbidding'),

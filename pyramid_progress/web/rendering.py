@@ -167,7 +167,8 @@ class Rendering:
 
     @property
     def client_config(self) -> str:
-        """What a page tells the script, as JSON text: the status URL, the intervals, the language, the words.
+        """What a page tells the script, as JSON text: the status URL, the intervals in ms, the language,
+        the words.
 
         The ``channel`` is an opaque key of the user: tabs of other users of the same browser do not share it.
         """
@@ -176,8 +177,8 @@ class Rendering:
         return json.dumps(
             {
                 'src': self.request.route_path('progress_status'),
-                'min': settings.poll_min,
-                'max': settings.poll_max,
+                'min': round(settings.poll_min * 1000),
+                'max': round(settings.poll_max * 1000),
                 'channel': hashlib.blake2b(
                     (self.visitor.userid or '').encode('utf-8', 'surrogatepass'), digest_size=12
                 ).hexdigest(),

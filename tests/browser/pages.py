@@ -90,7 +90,7 @@ class Server:
 
 def bar(progress_id, **attributes):
     """Return an element as a page author writes it, but polling five times a second."""
-    attributes = {'poll_min': 0.2, 'poll_max': 0.2} | attributes
+    attributes = {'poll_min': 200, 'poll_max': 200} | attributes
     attributes = {'progress-id': progress_id} | {name.replace('_', '-'): value for name, value in attributes.items()}
     text = ' '.join(f'{name}="{escape(str(value))}"' for name, value in attributes.items())
     return f'<pyramid-progress {text}></pyramid-progress>'

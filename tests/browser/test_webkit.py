@@ -156,7 +156,7 @@ def test_a_store_that_is_down_for_some_time(server, show, expect):
 def test_the_button_asks_the_task_to_stop(driver, server, show, expect):
     server.cancel = Answer(RUNNING | {'status': 'cancelling'})
     show(
-        '<pyramid-progress progress-id="a" poll-min="30" poll-max="30"><progress max="100"></progress>'
+        '<pyramid-progress progress-id="a" poll-min="30000" poll-max="30000"><progress max="100"></progress>'
         '<span class="pp-label"></span><span class="pp-amount"></span><span class="pp-state"></span>'
         '<span class="pp-message"></span><span class="pp-pace"></span>'
         '<button type="button" class="pp-cancel" data-action="/progress_cancel">Cancel</button></pyramid-progress>',
@@ -171,7 +171,7 @@ def test_the_button_asks_the_task_to_stop(driver, server, show, expect):
 
 def test_the_focus_stays_in_the_bar_when_its_button_is_hidden(driver, server, show, expect):
     show(
-        '<pyramid-progress progress-id="a" poll-min="0.2" poll-max="0.2"><progress max="100"></progress>'
+        '<pyramid-progress progress-id="a" poll-min="200" poll-max="200"><progress max="100"></progress>'
         '<span class="pp-label"></span><span class="pp-amount"></span><span class="pp-state"></span>'
         '<span class="pp-message"></span><span class="pp-pace"></span>'
         '<button type="button" class="pp-cancel" data-action="/progress_cancel">Cancel</button></pyramid-progress>',

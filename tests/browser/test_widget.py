@@ -302,7 +302,7 @@ def ago(seconds):
 
 def test_the_elapsed_time_goes_on_between_two_answers(show, page):
     status = RUNNING | {'started': ago(72), 'length': 1000}
-    show(bar('a', poll_min=30, poll_max=30), a=status)
+    show(bar('a', poll_min=30_000, poll_max=30_000), a=status)
     page.wait_for_function("() => /^1 min 1[2-9] s$/.test(document.querySelector('.pp-elapsed').textContent)")
     first = page.locator('.pp-elapsed').inner_text()
     page.wait_for_function("(text) => document.querySelector('.pp-elapsed').textContent > text", arg=first)
@@ -443,7 +443,7 @@ def test_bars_do_not_disturb_each_other(show, server, page):
 
 
 def test_nothing_is_known(show, server, page):
-    show(bar('a', patience=0.6))
+    show(bar('a', patience=600))
     expect(page, 'a', state='Waiting to start')
     expect(page, 'a', state=NOTHING)
     assert page.evaluate('fired') == [['update', 'a', 'unknown'], ['error', 'a', 'unknown']]
@@ -495,7 +495,7 @@ def test_answers_that_are_no_status(show, server, page, answer, word, goes_on):
 
 
 CANCEL = (
-    '<pyramid-progress progress-id="a" poll-min="0.2" poll-max="0.2"><progress max="100"></progress>'
+    '<pyramid-progress progress-id="a" poll-min="200" poll-max="200"><progress max="100"></progress>'
     '<span class="pp-state"></span><button type="button" class="pp-cancel" data-action="/progress_cancel"'
     ' data-csrf-name="key" data-csrf-token="secret">Cancel</button></pyramid-progress>'
 )
@@ -505,7 +505,7 @@ CAN_BE = RUNNING | {'cancellable': True}
 def test_the_button_asks_the_task_to_stop(show, server, page):
     server.cancel = Answer(RUNNING | {'status': 'cancelling'})
     # No poll follows soon, so that only the answer to the button is shown.
-    show(CANCEL.replace('poll-min="0.2" poll-max="0.2"', 'poll-min="30" poll-max="30"'), a=CAN_BE)
+    show(CANCEL.replace('poll-min="200" poll-max="200"', 'poll-min="30000" poll-max="30000"'), a=CAN_BE)
     expect(page, 'a', state='Running')
     page.get_by_role('button', name='Cancel').click()
     expect(page, 'a', state='Cancelling')
@@ -578,7 +578,7 @@ def test_a_button_that_comes_too_late_leaves_the_page_as_it_is(show, server, pag
 
 def test_every_tab_sees_the_end(show, server, page):
     """Even one that was not looking while the server told it."""
-    show(bar('a', poll_min=30, poll_max=30), a=RUNNING)
+    show(bar('a', poll_min=30_000, poll_max=30_000), a=RUNNING)
     expect(page, 'a', state='Running')
     other = page.context.new_page()
     server.statuses['a'] = FINISHED
@@ -658,14 +658,20 @@ def test_attributes_are_properties(show, page):
     assert page.evaluate("""() => {
         const bar = document.querySelector('pyramid-progress');
         return [bar.progressId, bar.src, bar.pollMin, bar.pollMax, bar.patience, bar.state, bar.status.label];
-    }""") == ['a', '/progress_status', 0.2, 0.2, 30, 'running', 'Import']
+    }""") == ['a', '/progress_status', 200, 200, 30_000, 'running', 'Import']
     assert page.evaluate("""() => {
         const bar = document.createElement('pyramid-progress');
-        Object.assign(bar, { progressId: 'x', src: '/other', pollMin: 1, pollMax: 2, patience: 3 });
+        Object.assign(bar, { progressId: 'x', src: '/other', pollMin: 1000, pollMax: 2000, patience: 3000 });
         return bar.outerHTML;
     }""") == (
-        '<pyramid-progress progress-id="x" src="/other" poll-min="1" poll-max="2" patience="3"></pyramid-progress>'
+        '<pyramid-progress progress-id="x" src="/other" poll-min="1000" poll-max="2000" patience="3000"></pyramid-progress>'
     )
+
+
+def test_no_attribute_makes_an_element_poll_all_the_time(show, page):
+    show(bar('a', poll_min=0.5, poll_max=1))
+    assert page.evaluate("document.querySelector('pyramid-progress').pollMin") == 100
+    assert page.evaluate("document.querySelector('pyramid-progress').pollMax") == 100
 
 
 def test_a_page_may_draw_its_own_picture(show, page):

@@ -306,9 +306,9 @@ def test_the_message_of_an_error_is_in_the_language_of_the_request(serve):
 
 def test_a_page_has_the_poll_intervals(serve):
     _, show = serve(BY_MACRO, 'a')
-    assert [words(show())[name] for name in ('min', 'max')] == [0.5, 5]
+    assert [words(show())[name] for name in ('min', 'max')] == [500, 5000]
     _, show = serve(BY_MACRO, 'a', **{'progress.poll_min': '2', 'progress.poll_max': '30'})
-    assert [words(show())[name] for name in ('min', 'max')] == [2, 30]
+    assert [words(show())[name] for name in ('min', 'max')] == [2000, 30_000]
 
 
 def test_preloaded_bars_cost_one_read_and_one_look_at_the_user(serve, with_policy):
