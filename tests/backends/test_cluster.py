@@ -202,6 +202,7 @@ def test_a_start_that_is_refused_leaves_the_entries_as_they_were(namespace):
     assert not namespace.storage.start('job', other, 60, rules.Start.NEW)
     start = rules.start_time({rules.RUN: run})
     assert namespace.storage.list_entries(['running'], 10) == [Entry(start, 'job')]
+    assert namespace.listed('owner:bob') == []
 
 
 def test_an_index_expires_with_its_tasks(namespace):

@@ -74,7 +74,9 @@ class ClusterStorage(RedisDriver):
         self._write_entries({progress_id: record}, {progress_id: expire})
         started = super().start(progress_id, record, expire, mode)
         if not started:
-            self._restore_entries([progress_id])
+            present = self._restore_entries([progress_id]).get(progress_id)
+            wrong = set(index_keys(record)).difference(() if present is None else index_keys(present))
+            self._run([self._removal(key, progress_id, start_time(record)) for key in sorted(wrong)])
         return started
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
