@@ -320,7 +320,7 @@ def test_the_storage_does_what_the_model_does(region, examples):
     run_state_machine_as_test(
         type('Model', (Model,), {'region': region}),
         settings=settings(
-            max_examples=min(region.kind.many // 20, examples),
+            max_examples=min(region.kind.many // 50, examples),
             stateful_step_count=40,
             deadline=None,
             # To shrink an example would take minutes where a call takes a millisecond.

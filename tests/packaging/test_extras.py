@@ -89,7 +89,7 @@ def table(output):
 
 TABLE = [
     ['ID', 'LABEL', 'OWNER', 'STATUS', 'PROGRESS', 'MESSAGE'],
-    ['customer', 'Importing customers', 'mary', 'running', '40% 4/10'],
+    ['customers', 'Importing customers', 'mary', 'running', '40% 4/10'],
 ]
 
 
