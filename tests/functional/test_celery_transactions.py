@@ -15,7 +15,7 @@ pytest.importorskip('celery')
 
 from celery import Celery
 
-from pyramid_progress.celery import ProgressTask
+from pyramid_progress.celery import ProgressTask, apply_group
 
 
 @pytest.fixture
@@ -88,6 +88,28 @@ def test_never_without_a_commit(shop, celery):
     shop.post(view)
     assert shop.is_discarded()
     assert messages(app) == []
+
+
+@pytest.mark.parametrize('is_committed', [True, False])
+def test_a_group(shop, celery, is_committed):
+    app = celery()
+    results = []
+
+    def view(request):
+        results.append(apply_group(request, [app.tasks['export'].s(name) for name in ('FR', 'DE')], label='Export'))
+        assert messages(app) == []
+        assert get_progress_status(results[0].id)['status'] == 'pending'
+        if not is_committed:
+            raise RuntimeError
+        return Response()
+
+    shop.post(view)
+    status = get_progress_status(results[0].id)
+    if is_committed:
+        assert messages(app) == [result.id for result in results[0].results]
+        assert (status['status'], status['parts']) == ('pending', {'ended': 0, 'total': 2})
+    else:
+        assert (messages(app), status) == ([], {'status': 'unknown'})
 
 
 def test_at_once_if_the_view_asks_for_it(shop, celery):

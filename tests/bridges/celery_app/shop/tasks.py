@@ -159,3 +159,21 @@ def link(self, makes_application):
 def finish_and_fail(self):
     self.progress.finish('Done', {'text': 'secret'})
     raise ValueError('the commit failed')
+
+
+@app.task(base=ProgressTask, bind=True)
+def load(self, country):
+    for _ in self.progress.track(range(4)):
+        self.progress.message = country
+    return {'text': country}
+
+
+@app.task(base=ProgressTask, bind=True)
+def pack(self, results):
+    self.progress.message = 'Packing'
+    return {'url': '/all.zip', 'text': ', '.join(result['text'] for result in results)}
+
+
+@app.task
+def plain():
+    pass
