@@ -1,6 +1,7 @@
 """Redis Cluster: where keys are, round trips, indexes that are out of date, nodes that fail, and slots that move."""
 
 import math
+import re
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -310,7 +311,7 @@ def test_a_cluster_that_is_down_is_an_error_when_it_is_used():
     assert store.storage.update_active({}, 60) == store.storage.get_many([]) == {}  # contact no server
     error, seconds = timed(store.storage.running_ids)
     assert isinstance(error, StorageError)
-    assert '127.0.0.1' in str(error)
+    assert re.search('127.0.0.1.* refused', str(error))
     assert seconds < 1.0
 
 
@@ -324,6 +325,7 @@ def test_the_password_and_other_keywords_of_beaker(program, tmp_path):
         region = {'type': 'ext:rediscluster', 'urls': cluster.urls, 'password': 'fa1sch'}
         error, _ = timed(open_storage(region, region, namespace='progress', timeout=1.0).running_ids)
         assert isinstance(error, StorageError)
+        assert 'password' in str(error)
         assert 'fa1sch' not in str(error)
     finally:
         cluster.stop()

@@ -65,7 +65,7 @@ class Command:
         #: The answer; an error reply is a :class:`redis.ResponseError`.
         self.answer: Any = None
         #: Why there is no answer.
-        self.failure: Exception | None = redis.ConnectionError('no node is known that serves the key')
+        self.failure: Exception | None = redis.ConnectionError('it was not sent')
 
     def commands(self) -> list[tuple[str | bytes | int, ...]]:
         """Return what is sent."""
@@ -160,7 +160,7 @@ class Cluster(process.Participant):
         for command in commands:
             node = topology.node(command.asking) if command.asking else topology.find(command.slot)
             if node is None:
-                topology.is_stale = True
+                command.failure, topology.is_stale = topology.error, True
             else:
                 groups.setdefault(node, []).append(command)
         sent: list[tuple[Node, Connection]] = []

@@ -90,6 +90,8 @@ class Topology:
         self.version = 0
         #: When a node last failed, closed a connection, or was not the primary, by :func:`time.monotonic`.
         self.broke_at = -math.inf
+        #: Why a node did not describe the cluster.
+        self.error: Exception = redis.ConnectionError('no node is known that serves the key')
         #: Whether a refresh may lead to other nodes.
         self.is_stale = True
 
@@ -153,8 +155,8 @@ class Topology:
                     ranges: Any = connection.read_response()
                 finally:
                     connection.disconnect()
-            except (redis.RedisError, OSError):
-                self._failures[address] = monotonic()
+            except (redis.RedisError, OSError) as error:
+                self._failures[address], self.error = monotonic(), error
                 continue
             self._set(address, ranges)
             return
