@@ -1,0 +1,50 @@
+"""The Celery application, for the workers and for the web application, which sends the messages.
+
+The environment variable ``SALES_INI`` is the path of the ini file.
+"""
+
+import os
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+from celery import Celery
+from plaster import get_settings
+
+import pyramid_progress
+from pyramid_progress.celery import ProgressTask
+
+settings = get_settings(os.environ['SALES_INI'], 'app:main')
+pyramid_progress.configure(settings)
+
+app = Celery('sales', broker=settings['celery.broker'], backend=settings['celery.broker'])
+app.conf.broker_connection_retry_on_startup = True
+
+data_dir = Path(settings['sales.data_dir'])
+
+
+@app.task(base=ProgressTask, bind=True, acks_late=True)
+def write_report(self, country):
+    """Write the report of a country; return the name of its file, and the result that the bar shows."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / f'{country}-{self.request.id}.csv'
+    with path.open('w') as file:
+        for month in self.progress.track(range(1, 13)):
+            self.progress.message = f'{country}, month {month}'
+            time.sleep(0.05)  # the work
+            file.write(f'{country},{month}\n')
+    return {'url': f'/files/{path.name}', 'text': f'Sales of {country}'}
+
+
+@app.task(base=ProgressTask, bind=True)
+def make_archive(self, reports):
+    """Put reports into one file.
+
+    :param reports: what :func:`write_report` has returned, for each of them
+    """
+    path = data_dir / f'sales-{self.request.id}.zip'
+    with ZipFile(path, 'w') as archive:
+        for report in self.progress.track(reports):
+            name = report['url'].rpartition('/')[2]
+            archive.write(data_dir / name, name)
+    return {'url': f'/files/{path.name}', 'text': f'{len(reports)} reports'}
