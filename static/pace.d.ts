@@ -12,7 +12,7 @@ export declare function formatDuration(ms: number, lang?: string): string;
  */
 export declare function formatPace(
   { current }: Status,
-  { left, rate }: Estimate,
+  estimate: Estimate,
   words: Record<string, string>,
   lang?: string,
 ): string;

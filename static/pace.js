@@ -4,7 +4,7 @@
  * @import { Estimate, Status } from './types.js'
  */
 
-import { fill, formatNumber, join } from './format.js';
+import { fill, formatNumber } from './format.js';
 
 /** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
 export function formatDuration(ms, lang) {
@@ -22,12 +22,12 @@ export function formatDuration(ms, lang) {
  * @param {Status} status @param {Estimate} estimate
  * @param {Record<string, string>} words of the page @param {string} [lang]
  */
-export function formatPace({ current }, { left, rate }, words, lang) {
-  return join(
-    left < Infinity ? fill(words.left, { time: formatDuration(left, lang) }) : '',
-    // Fractions of a unit, as stages have them, are not counted.
-    rate > 1e-5 && Number.isInteger(current)
-      ? fill(words.rate, { count: formatNumber(Number((rate * 1000).toPrecision(2)), lang) })
-      : '',
-  );
+export function formatPace({ current }, estimate, words, lang) {
+  const hasEnd = estimate.left < Infinity;
+  const left = hasEnd ? fill(words.left, { time: formatDuration(estimate.left, lang) }) : '';
+  // Fractions of a unit, as stages have them, are not counted.
+  if (estimate.rate <= 1e-5 || !Number.isInteger(current)) return left;
+  const count = formatNumber(Number((estimate.rate * 1000).toPrecision(2)), lang);
+  const rate = fill(words.rate, { count });
+  return hasEnd ? fill(words.pace, { left, rate }) : rate;
 }

@@ -107,7 +107,7 @@ export interface Page {
 
 /**
  * The words of each state, and more: `progress` names a bar without a label, `result` is the text of a link
- * without one. The others are sentences with names in braces: `left` has `{time}`, `rate` has `{count}`,
+ * without one. The others are sentences with names in braces: `left` has `{time}`, `rate` has `{count}`, `pace` has both,
  * `count` has `{current}` and `{length}`, and `days`, `hours`, `minutes` and `seconds` have two units of the
  * elapsed time.
  */

@@ -31,6 +31,8 @@ BAR = {
     # The script replaces what is in braces.
     'left': _('left', default='About ${time} left', mapping={'time': '{time}'}),
     'rate': _('rate', default='${count} per second', mapping={'count': '{count}'}),
+    # The time left, and the rate.
+    'pace': _('pace', default='${left}, ${rate}', mapping={'left': '{left}', 'rate': '{rate}'}),
     'count': _('count', default='${current} of ${length}', mapping={'current': '{current}', 'length': '{length}'}),
     # The time since the start, in abbreviated units.
     'days': _('days', default='${days} d ${hours} h', mapping={'days': '{days}', 'hours': '{hours}'}),
@@ -55,6 +57,9 @@ PARTS = _('parts', default='${ended} of ${total} parts', mapping={'ended': '{end
 
 CANCEL = _('cancel', default='Cancel')
 REFRESH = _('refresh', default='Refresh')
+
+# The direction of the language's script: ltr or rtl.
+DIRECTION = _('direction', default='ltr')
 
 TASKS_TITLE = _('tasks-title', default='Tasks')
 

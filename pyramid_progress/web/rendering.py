@@ -70,8 +70,9 @@ class Bar:
     elapsed: str
     #: the value of the native ``<progress>``, from 0 to 100; None if it is indeterminate
     value: str | None
-    #: the accessible name of the native ``<progress>``
+    #: the accessible name of the native ``<progress>``, and its value in words
     name: str
+    value_text: str
     #: the URL of the result, or None, and its text, or ''
     result_url: str | None
     result_text: str
@@ -248,6 +249,7 @@ class Rendering:
             amount = format_number(current, translate) if current else ''
         # A status word of the application's own is shown as it is.
         is_own = state in ('running', 'indeterminate') and status['status'] != 'running'
+        word = status['status'] if is_own else translate(BAR[state])
         label = _text(status.get('label'))
         result = status.get('result')
         result = result if isinstance(result, dict) else {}
@@ -257,7 +259,7 @@ class Rendering:
         return Bar(
             status=None if trouble else json.dumps(status),
             state=state,
-            word=status['status'] if is_own else translate(BAR[state]),
+            word=word,
             label=label,
             message=_text(status.get('message')),
             amount=amount,
@@ -265,6 +267,7 @@ class Rendering:
             elapsed=_elapsed(status, translate) if state in _TIMED_STATES else '',
             value=None if state == 'indeterminate' else f'{percent or 0:g}',
             name=label or translate(BAR['progress']),
+            value_text=f'{amount}, {word}' if amount else word,
             result_url=result_url or None,
             result_text=_text(result.get('text')) or (translate(BAR['result']) if result_url else ''),
             is_over=state in TERMINAL_STATUSES,

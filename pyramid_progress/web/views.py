@@ -12,7 +12,7 @@ from pyramid.httpexceptions import (
     HTTPSeeOther,
 )
 
-from ..model.messages import TASKS_TITLE
+from ..model.messages import DIRECTION, TASKS_TITLE
 from ..model.record import RUN
 from ..model.status import UNKNOWN, Status
 from ..model.values import check_id
@@ -76,7 +76,8 @@ def tasks(request: Any) -> dict[str, Any]:
 def tasks_page(request: Any) -> dict[str, Any]:
     """Return what the task page shows, apart from its macro."""
     Filters.parse(request.GET)  # an unreadable query string is an error here, as in the JSON
-    return {'title': localizer_of(request).translate(TASKS_TITLE), 'lang': language_of(request)}
+    translate = localizer_of(request).translate
+    return {'title': translate(TASKS_TITLE), 'lang': language_of(request), 'dir': translate(DIRECTION)}
 
 
 def cancel(request: Any) -> Any:

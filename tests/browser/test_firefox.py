@@ -32,7 +32,7 @@ def open_page(launch_firefox):
         page = browser.new_page()
         page.goto(url)
         assert page.evaluate(f"matchMedia('({media})').matches")
-        page.locator('pyramid-progress[state=running] progress[aria-valuetext]').first.wait_for()
+        page.locator('pyramid-progress:defined[state=running]').first.wait_for()
         return page
 
     yield open_page

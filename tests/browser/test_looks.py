@@ -141,7 +141,7 @@ def measure(url, page):
     def measure(styles, theme):
         page.emulate_media(reduced_motion='reduce')
         page.goto(f'{url}/?styles={styles}&theme={theme}')
-        page.wait_for_function("() => document.querySelectorAll('[aria-valuetext]').length === 7")
+        page.wait_for_function("() => document.querySelectorAll('pyramid-progress:defined').length === 7")
         return page.evaluate(MEASURE)
 
     yield measure

@@ -246,7 +246,7 @@ def test_every_state_is_valid_as_the_script_leaves_it(validate, bodies, page):
             server.body = body
             page.goto(server.url)
             count = body.count('</pyramid-progress>')
-            page.wait_for_function(f"() => document.querySelectorAll('[aria-valuetext]').length === {count}")
+            page.wait_for_function(f"() => document.querySelectorAll('pyramid-progress:defined').length === {count}")
             texts[name] = page.content()
     assert validate(texts) == set()
 

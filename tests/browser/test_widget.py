@@ -267,13 +267,13 @@ def test_the_script_draws_what_the_server_drew(show, server, page, language):
     server.html = f'lang="{language.replace("_", "-")}"'
     show(*elements, **{bar['progress-id']: json.loads(bar['status']) for bar in bars})
     wait_for_polls(page, server, 2)
-    page.wait_for_function('(n) => document.querySelectorAll("[aria-valuetext]").length === n', arg=len(bars))
     drawn = page.evaluate(
         """(parts) => Array.from(document.querySelectorAll('pyramid-progress'), (bar) => [
             ...parts.map((part) => bar.querySelector(`.pp-${part}`).textContent),
             bar.querySelector('.pp-result').getAttribute('href'),
             bar.querySelector('progress').getAttribute('value'),
             bar.querySelector('progress').getAttribute('aria-label'),
+            bar.querySelector('progress').getAttribute('aria-valuetext'),
         ])""",
         PARTS,
     )
@@ -283,6 +283,7 @@ def test_the_script_draws_what_the_server_drew(show, server, page, language):
             bar.select_one('.pp-result').get('href'),
             bar.progress.get('value'),
             bar.progress['aria-label'],
+            bar.progress['aria-valuetext'],
         ]
         for bar in bars
     ]
@@ -661,11 +662,32 @@ def test_attributes_are_properties(show, page):
     }""") == ['a', '/progress_status', 200, 200, 30_000, 'running', 'Import']
     assert page.evaluate("""() => {
         const bar = document.createElement('pyramid-progress');
-        Object.assign(bar, { progressId: 'x', src: '/other', pollMin: 1000, pollMax: 2000, patience: 3000 });
+        Object.assign(bar, { progressId: 'x', src: '/a', pollMin: 1000, pollMax: 2000, patience: 3000 });
         return bar.outerHTML;
     }""") == (
-        '<pyramid-progress progress-id="x" src="/other" poll-min="1000" poll-max="2000" patience="3000"></pyramid-progress>'
+        '<pyramid-progress progress-id="x" src="/a" poll-min="1000" poll-max="2000" patience="3000"></pyramid-progress>'
     )
+
+
+@pytest.mark.slow
+def test_a_bar_in_a_shadow_root_has_the_style_that_is_linked_there(show, server, page):
+    show('<div id="host"></div>', a=RUNNING)
+    page.evaluate("""() => {
+        const root = document.querySelector('#host').attachShadow({ mode: 'open' });
+        const link = document.createElement('link');
+        Object.assign(link, { rel: 'stylesheet', href: '/static/progress.css' });
+        const bar = document.createElement('pyramid-progress');
+        Object.assign(bar, { progressId: 'a', pollMin: 200 });
+        root.append(link, bar);
+    }""")
+    bar = page.locator('#host pyramid-progress')
+    bar.locator('.pp-amount', has_text='42%').wait_for()
+    page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('#host').shadowRoot.querySelector('.pp-live')).width === '1px'"
+    )
+    assert bar.locator('progress').bounding_box()['width'] > 400
+    server.statuses['a'] = FINISHED
+    bar.locator('.pp-state', has_text='Finished').wait_for()
 
 
 def test_no_attribute_makes_an_element_poll_all_the_time(show, page):

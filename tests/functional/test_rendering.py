@@ -73,7 +73,12 @@ def test_page_with_bars(serve, template):
         'Running',
         'Row 42',
     ]
-    assert first.progress.attrs == {'max': '100', 'value': '42', 'aria-label': 'Import'}
+    assert first.progress.attrs == {
+        'max': '100',
+        'value': '42',
+        'aria-label': 'Import',
+        'aria-valuetext': '42%, Running',
+    }
     assert json.loads(first['status'])['message'] == 'Row 42'
     assert first.select_one('[role=status]').text == ''
     assert first.noscript.a['href'] == ''

@@ -310,6 +310,12 @@ def test_an_empty_list_is_a_sentence_with_the_filter_kept(tasks, some):
     assert 'hidden' in tasks(accept='text/html').html.select_one('.pp-note').attrs
 
 
+@pytest.mark.parametrize(('language', 'direction', 'title'), [('de', 'ltr', 'Aufgaben'), ('ar', 'rtl', 'المهام')])
+def test_the_direction_of_the_page_is_that_of_its_language(tasks, language, direction, title):
+    page = tasks(f'?_LOCALE_={language}', accept='text/html')
+    assert [page.html.html['lang'], page.html.html['dir'], page.html.h1.text] == [language, direction, title]
+
+
 def test_the_page_speaks_the_language_of_the_request(tasks, some):
     page = tasks('?_LOCALE_=de', accept='text/html')
     assert page.html.html['lang'] == 'de'

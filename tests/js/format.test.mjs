@@ -65,6 +65,8 @@ test('the pace is the time left and the rate', () => {
   const pace = (changes, estimate) => formatPace({ ...status, ...changes }, estimate, wordsOf('en'), 'en');
   assert.equal(pace({}, { left: 526, rate: 0.0095 }), 'About 1 second left, 9.5 per second');
   assert.equal(pace({}, { left: Infinity, rate: 0.0095 }), '9.5 per second');
+  const words = wordsOf('ar');
+  assert.match(formatPace(status, { left: 526, rate: 0.0095 }, words, 'ar'), /تقريبًا، 9\.5 في/);
   assert.equal(pace({ current: 25.5 }, { left: 526, rate: 0.0095 }), 'About 1 second left');
 });
 
