@@ -69,8 +69,9 @@ class Visitor:
             described['cancellable'] = True
         if MESSAGE_CODE in members:
             described['message'] = translated_message(self._request, members)
-        if 'parts' in described:
-            described['message'] = with_count_of_parts(self._request, described)
+        message = with_count_of_parts(self._request, described)
+        if message is not None:
+            described['message'] = message
         return described
 
     def find(self, progress_id: str) -> tuple[dict[str, Any], Status] | None:
