@@ -86,6 +86,43 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
+def _has_gevent_threads() -> bool:
+    monkey = sys.modules.get('gevent.monkey')
+    return monkey is not None and bool(monkey.is_module_patched('threading'))
+
+
+#: Whether the participants were made with the locks and threads of gevent.
+_is_made_for_gevent = _has_gevent_threads()
+
+#: Whether :func:`check_threads` has examined uWSGI.
+_is_uwsgi_checked = False
+
+
+def check_threads() -> None:
+    """Log what keeps threads from working in this process. Call this before the first one is started.
+
+    Locks and queues that were made before gevent replaced those of Python block the whole process. They are made again.
+    """
+    global _is_made_for_gevent, _is_uwsgi_checked
+    if not _is_made_for_gevent and _has_gevent_threads():
+        _is_made_for_gevent = True
+        log.error(
+            'gevent.monkey.patch_all() was called after pyramid_progress was imported, as gunicorn does with --preload:'
+            ' locks that were made before can block the whole process. Call it first, for gunicorn at the beginning of'
+            ' its configuration file.'
+        )
+        for participant in list(_participants):
+            _call(participant.after_fork_in_child)
+    if not _is_uwsgi_checked:
+        _is_uwsgi_checked = True
+        options = getattr(sys.modules.get('uwsgi'), 'opt', None)
+        if options is not None and not {'enable-threads', 'threads'} & options.keys():
+            log.error(
+                'uWSGI runs no threads of Python: submitted work does not run, and progress is not published. Start it'
+                ' with --enable-threads, or --threads.'
+            )
+
+
 def stop() -> None:
     """Call :meth:`Participant.drain`, then :meth:`Participant.stop` of all participants, because the process ends."""
     for participant in list(_participants):

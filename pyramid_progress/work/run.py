@@ -28,6 +28,7 @@ from ..model.values import check_id, encode, encode_number, to_number
 from ..runtime import get_runtime
 from ..statuses import new_record, request_cancel
 from ..storage import StorageError
+from ..system import process
 from .errors import IdInUseError, TaskCancelled, end_of
 from .events import TaskEnded, announce
 from .origin import Origin
@@ -72,6 +73,7 @@ class TaskRun:
         progress_id: str | None = None,
         cancellable: bool = True,
     ) -> None:
+        process.check_threads()
         self.id = new_progress_id() if progress_id is None else check_id(progress_id)
         self.runtime = get_runtime()
         self.registry = get_current_registry()

@@ -1,0 +1,82 @@
+"""Every server with every region that processes share: submit, poll, cancel, reload, stop."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+REGIONS = ('sqlite', 'file', 'ext:redis')
+
+GUNICORN = [sys.executable, '-m', 'gunicorn', '--workers', '2', '--bind', '127.0.0.1:{port}', 'application']
+UWSGI = [
+    *(sys.executable, '-c', 'import pyuwsgi, sys; pyuwsgi.run(sys.argv[1:])'),
+    *('--http-socket', '127.0.0.1:{port}', '--master', '--processes', '2', '--module', 'application'),
+    *('--die-on-term', '--worker-reload-mercy', '5', '--disable-logging'),
+]
+
+SERVERS = {
+    'gunicorn sync': [*GUNICORN, '--worker-class', 'sync'],
+    'gunicorn gthread': [*GUNICORN, '--worker-class', 'gthread', '--threads', '4'],
+    'gunicorn gevent': [*GUNICORN, '--worker-class', 'gevent'],
+    'uwsgi': [*UWSGI, '--enable-threads'],
+    'uwsgi threads': [*UWSGI, '--threads', '4'],
+    'waitress': [sys.executable, '-m', 'waitress', '--listen', '127.0.0.1:{port}', 'application:application'],
+}
+SERVERS |= {f'{name} preload': [*command, '--preload'] for name, command in SERVERS.items() if 'gunicorn' in name}
+SERVERS['gunicorn gevent preload'] += ['--config', str(Path(__file__).with_name('gunicorn_gevent.py'))]
+
+
+def live(sites, *, can_reload):
+    """Take sites through the life of a server."""
+    for site in sites:
+        site.old = site.get('/pid')
+        site.endless = site.submit(600)
+    for site in sites:
+        site.wait_for(site.endless, status='running')
+        assert site.cancel(site.endless)['status'] in ('cancelling', 'cancelled')
+    for site in sites:
+        site.wait_for(site.endless, status='cancelled')
+        site.short, site.endless = site.submit(1), site.submit(600)
+    for site in sites:
+        site.wait_for(site.short)
+        site.wait_for(site.endless)
+        assert site.status(site.short)['status'] == 'running'
+        site.server.process.send_signal(signal.SIGHUP if can_reload else signal.SIGTERM)
+    for site in sites:
+        if not can_reload:
+            site.server.process.wait(15)
+            site.server.start()
+        site.wait_for(site.short, status='finished')
+        site.wait_for(site.endless, status='failed', message='This task was interrupted.')
+        site.wait_for(site.submit(0.1), status='finished')
+        site.endless = site.submit(600)
+    for site in sites:
+        site.wait_for(site.endless, status='running')
+        site.server.process.send_signal(signal.SIGTERM)
+    for site in sites:
+        site.server.process.wait(15)
+
+
+@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow) for name in SERVERS])
+def test_the_life_of_a_server(start, name):
+    live([start(SERVERS[name], region) for region in REGIONS], can_reload=name != 'waitress')
+
+
+def test_gevent_after_the_application(start):
+    """With --preload, gunicorn patches the modules of Python in its workers, when the application is loaded.
+
+    The work is done, but not more can be said: locks of Python itself were made before, too.
+    """
+    site = start([*GUNICORN, '--worker-class', 'gevent', '--preload'], 'sqlite')
+    site.wait_for(site.submit(0.1), status='finished')
+    assert 'gevent.monkey.patch_all() was called after pyramid_progress was imported' in site.log
+
+
+@pytest.mark.slow
+def test_uwsgi_without_threads(start):
+    site = start(UWSGI, 'sqlite')
+    progress_id = site.submit(0.1)
+    assert 'uWSGI runs no threads of Python' in site.log
+    assert site.status(progress_id)['status'] in ('pending', 'running')
+    site.stop()
