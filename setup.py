@@ -43,6 +43,7 @@ test = [
     'lingua',
     'numpy',
     'pip >= 22.3',  # its option --python
+    'prometheus-client',
     'playwright < 1.65',  # later ones do not drive the Firefox of Debian
     'pyramid_jinja2',
     'pyramid_mako',
@@ -53,6 +54,7 @@ test = [
     'pytest-timeout',
     'pytest-xdist',
     'python-memcached',
+    'pyuwsgi; sys_platform == "linux"',
     'selenium',
     'SQLAlchemy >= 2',
     'WebTest',

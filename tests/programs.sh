@@ -11,6 +11,7 @@ need node nodejs
 need npm npm
 need redis-server redis-server
 need memcached memcached
+need nginx nginx-light
 
 # Packages that not every system has.
 optional=''

@@ -26,7 +26,7 @@ def pid(request):
 
 
 def link(request):
-    return {'url': request.route_url('submit'), 'bar': str(request.progress.bar('any'))}
+    return {'url': request.route_url('submit'), 'assets': str(request.progress.assets())}
 
 
 with Configurator(settings=json.loads(os.environ['APP_SETTINGS'])) as config:

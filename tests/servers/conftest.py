@@ -41,9 +41,13 @@ class Site:
 
     def get(self, path, headers=None, **options):
         """Return the JSON of an answer."""
+        return json.loads(self.read(path, headers, **options))
+
+    def read(self, path, headers=None, **options):
+        """Return the text of an answer."""
         request = Request(self.url + path, headers=headers or {}, **options)  # noqa: S310
         with urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.load(answer)
+            return answer.read().decode()
 
     def submit(self, seconds):
         return self.get(f'/submit?seconds={seconds}')['progress_id']

@@ -60,6 +60,8 @@ def live(sites, *, can_reload):
 
 @pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow) for name in SERVERS])
 def test_the_life_of_a_server(start, name):
+    if 'uwsgi' in name:
+        pytest.importorskip('pyuwsgi')
     live([start(SERVERS[name], region) for region in REGIONS], can_reload=name != 'waitress')
 
 
@@ -75,6 +77,7 @@ def test_gevent_after_the_application(start):
 
 @pytest.mark.slow
 def test_uwsgi_without_threads(start):
+    pytest.importorskip('pyuwsgi')
     site = start(UWSGI, 'sqlite')
     progress_id = site.submit(0.1)
     assert 'uWSGI runs no threads of Python' in site.log
