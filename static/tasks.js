@@ -125,14 +125,15 @@ async function onSubmit(event) {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || !form.matches(`${LIST} ${REMOVE}`)) return;
   event.preventDefault();
+  // Until the answer comes, the form may have been replaced.
+  const list = /** @type {HTMLElement} */ (form.closest(LIST));
+  const item = form.closest('li');
   const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
   const { csrfHeader, csrfToken = '' } = form.dataset;
   const headers = { Accept: 'application/json', ...(csrfHeader && { [csrfHeader]: csrfToken }) };
   const response = await fetch(form.action, { method: 'POST', body, headers }).catch(() => null);
   // 404: it was removed already; 409: a stalled task goes on.
   if (response && !response.redirected && (response.ok || response.status === 404 || response.status === 409)) {
-    const list = /** @type {HTMLElement} */ (form.closest(LIST));
-    const item = form.closest('li');
     const next = item?.nextElementSibling ?? item?.previousElementSibling;
     if (response.status !== 409) item?.remove();
     /** @type {HTMLElement | null | undefined} */ (next?.querySelector(`${REMOVE} button, [href]`))?.focus();

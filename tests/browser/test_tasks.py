@@ -168,6 +168,19 @@ def test_remove_removes_without_a_new_page_and_keeps_the_focus_in_the_list(url, 
     assert page.evaluate('window.isSamePage')
 
 
+def test_a_button_that_is_replaced_before_its_answer_comes(url, page, errors):
+    start('first')
+    set_progress_status('first', 'failed')
+    page.goto(url + '/progress_tasks')
+    page.locator('pyramid-progress:defined').wait_for()
+    page.evaluate("""() => {
+        const form = document.querySelector('.pp-remove');
+        form.requestSubmit();
+        form.replaceWith(form.cloneNode(true));
+    }""")
+    page.get_by_text('There are no tasks.', exact=True).wait_for()
+
+
 def test_a_new_run_of_an_id_replaces_the_old_one(url, page, errors):
     start('again', 'other')
     set_progress_status('again', 'failed')
