@@ -123,6 +123,12 @@ class ProgressTask(CeleryTask):  # type: ignore[misc]
         if isinstance(run, PartRun) and sender.request.id == task_id:
             # Another run of the same part, or a task that replaces it.
             headers = (headers or {}) | {SHARE: sender.request.headers[SHARE]}
+            run.release('retry')
+            try:
+                return super().apply_async(args, kwargs, task_id, headers=headers, **options)
+            except Exception:
+                PartRun(run.part).start().end('failed', code='unexpected')
+                raise
         if headers and SHARE in headers:
             return super().apply_async(args, kwargs, task_id, headers=headers, **options)
         progress = {'label': self.name, 'owner': run and run.owner} | progress_of(headers) | (progress or {})

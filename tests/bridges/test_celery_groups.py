@@ -163,6 +163,7 @@ class TestCancel:
         result.results[0].revoke()
         shows(result, 3, status='cancelled')
 
+    @pytest.mark.slow
     def test_a_running_task_is_revoked(self, shop, worker, gate):
         result = send([shop.export.s(gate), shop.load.s('DE').set(countdown=3)])
         runs(result)

@@ -164,7 +164,7 @@ def finish_and_fail(self):
 @app.task(base=ProgressTask, bind=True)
 def load(self, country):
     for _ in self.progress.track(range(4)):
-        self.progress.message = country
+        pass
     return {'text': country}
 
 
