@@ -90,9 +90,9 @@ class TestWeights:
                     task.advance()
                     workers.publish(task)
             assert status_of(part)['current'] <= status_of(part)['length']
-        assert status_of(parts[0])['current'] == status_of(parts[0])['length'] == length or math.fsum(
-            part.weight for part in parts
-        )
+        status = status_of(parts[0])
+        assert status['current'] == status['length']
+        assert status['length'] == (math.fsum(part.weight for part in parts) if length is None else length)
 
     @pytest.mark.parametrize(('weights', 'error'), [
         (-1, ValueError), ([1, -1], ValueError), ([math.nan], ValueError), ([10**400], ValueError),
@@ -316,14 +316,29 @@ class TestFaults:
                 wait_until(lambda: status_of(first)['current'] == 1.5, 3)
         assert status_of(first)['status'] == 'finished'
 
-    def test_a_part_whose_store_was_down_at_its_end(self):
+    def test_a_part_whose_store_was_down_at_its_end(self, caplog):
+        caplog.set_level(logging.INFO, 'pyramid_progress')
         storage = faulty_storage()
         (part,) = divided(1)
         task = part.start()
         storage.is_down = True
         task.finish('Done')
+        time.sleep(0.5)
+        assert not [record for record in caplog.records if hasattr(record, 'progress_id')]
         storage.is_down = False
         wait_until(lambda: status_of(part)['status'] == 'finished', 3)
+        (record,) = wait_until(lambda: [record for record in caplog.records if hasattr(record, 'progress_id')])
+        assert record.status == 'finished'
+
+    def test_a_part_that_is_refused_holds_back_no_other(self):
+        storage = faulty_storage()
+        (bad,), (good,) = divided(1, progress_id='bad'), divided(1)
+        with bad.start(), good.start() as task:
+            storage.refused.add('bad')
+            task.length = 2
+            task.advance()
+            wait_until(lambda: status_of(good)['current'] == 0.5, 2)
+            storage.refused.clear()
 
 
 def test_threads(memory):

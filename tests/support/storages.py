@@ -37,6 +37,14 @@ class FaultyStorage(MemoryStorage):
         self._check(changes.keys())
         return super().update_active(changes, *args)
 
+    def start_part(self, progress_id, *args, **options):
+        self._check({progress_id})
+        return super().start_part(progress_id, *args, **options)
+
+    def update_part(self, progress_id, *args, **options):
+        self._check({progress_id})
+        return super().update_part(progress_id, *args, **options)
+
     def acknowledge(self, progress_id, *args):
         self._check({progress_id})
         return super().acknowledge(progress_id, *args)
