@@ -1,4 +1,4 @@
-"""Bars on pages whose markup libraries replace: htmx 2, Turbo 8 and idiomorph."""
+"""Bars on pages whose markup libraries replace: htmx 2 and 4, Turbo 8 and idiomorph."""
 
 import os
 from pathlib import Path
@@ -16,6 +16,7 @@ slow = pytest.mark.slow
 MODULES = Path(__file__).parents[2] / 'node_modules'
 FILES = {
     'htmx': 'htmx.org/dist/htmx.min.js',
+    'htmx4': 'htmx4/dist/htmx.min.js',
     'idiomorph': 'idiomorph/dist/idiomorph.min.js',
     'turbo': '@hotwired/turbo/dist/turbo.es2017-umd.js',
 }
@@ -142,7 +143,23 @@ def test_back_to_a_page_whose_task_has_ended(application, visit):
 
 
 @slow
-@htmx
+@pytest.mark.parametrize('application', ['htmx4'], indirect=True)
+def test_back_in_htmx_4_which_keeps_no_copies(application, visit):
+    application.attributes = ' hx-boost:inherited="true"'
+    with half_done():
+        page = visit()
+        expect(page, 'main', RUNNING)
+        page.evaluate('window.isSame = true')
+        page.get_by_text('To two').click()
+        page.wait_for_function("document.title === 'two'")
+    page.evaluate('history.back()')
+    page.wait_for_function("document.querySelector('h1').textContent === 'one'")
+    expect(page, 'main', FINISHED)
+    assert page.evaluate('window.isSame'), 'the browser loaded the pages'
+
+
+@slow
+@pytest.mark.parametrize('application', ['htmx', 'htmx4'], indirect=True)
 def test_bars_that_htmx_swaps_in(application, visit):
     application.body = '<p id="slot" hx-get="/fragment" hx-swap="innerHTML">Load</p><div id="other"></div>'
     with half_done('b'), half_done('c'):
