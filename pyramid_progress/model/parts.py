@@ -17,11 +17,9 @@ which a driver makes atomic. The task's record holds:
 A part's record holds its ``_run``, its ``status``, and in ``current`` what it has added to the task's ``current``.
 """
 
-import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .record import CANCEL, HEARTBEAT, MESSAGE_CODE, RUN, Activity, Record, has_ended
+from .record import CANCEL, HEARTBEAT, MESSAGE_CODE, PART_HEARTBEAT, RUN, Activity, Record, has_ended
 
 #: How many parts a task has.
 PARTS = '_parts'
@@ -33,9 +31,6 @@ _PARTS_FAILED = '_failed'
 _PARTS_CANCELLED = '_cancelled'
 _FAILURE = '_failure'
 _FAILURE_CODE = '_failure_code'
-
-#: The beginning of the names of the members with the heartbeats of active parts.
-PART_HEARTBEAT = '_p'
 
 #: The counts of parts by how they ended.
 _COUNTS = {'"failed"': _PARTS_FAILED, '"cancelled"': _PARTS_CANCELLED}
@@ -165,12 +160,3 @@ def _sum(total: str, new: str, old: str) -> str:
     """Return total + new - old, as the text of an int if it is a whole number that a float holds exactly."""
     result = (0.0 if total == 'null' else float(total)) + float(new) - float(old)
     return str(int(result)) if result.is_integer() and abs(result) < 2**53 else f'{result:.17g}'
-
-
-def oldest_heartbeat(task: Mapping[str, Any]) -> float:
-    """Return the oldest heartbeat of the active parts; infinite if there are none.
-
-    :param task: the record of a task, or its decoded members
-    """
-    beats = [float(value) for name, value in task.items() if name.startswith(PART_HEARTBEAT) and name[2:].isdigit()]
-    return min(beats, default=math.inf)

@@ -13,8 +13,11 @@ store's clock at their start.
 """
 
 import json
+import math
 import secrets
+from collections.abc import Mapping
 from enum import Enum, IntFlag
+from typing import Any
 
 Record = dict[str, str]
 
@@ -38,6 +41,9 @@ CHANGED = '_changed'
 
 #: The code of the ``message``, if it is one of :data:`.messages.MESSAGES`.
 MESSAGE_CODE = '_code'
+
+#: The beginning of the names of the members with the heartbeats of active parts; the number of the part follows.
+PART_HEARTBEAT = '_p'
 
 #: Seconds between two heartbeats.
 HEARTBEAT_INTERVAL = 5.0
@@ -132,8 +138,17 @@ def is_in_use(record: Record, now: float) -> bool:
     if has_ended(record):
         return False
     if HEARTBEAT in record:
-        return now <= float(record[HEARTBEAT]) + STALLED_AFTER
+        return now <= min(float(record[HEARTBEAT]), oldest_heartbeat(record)) + STALLED_AFTER
     return now <= float(record.get(CHANGED, 0)) + IN_USE_AFTER_CHANGE
+
+
+def oldest_heartbeat(task: Mapping[str, Any]) -> float:
+    """Return the oldest heartbeat of the active parts; infinite if there are none.
+
+    :param task: the record of a task, or its decoded members
+    """
+    beats = [float(value) for name, value in task.items() if name.startswith(PART_HEARTBEAT) and name[2:].isdigit()]
+    return min(beats, default=math.inf)
 
 
 def updated(old: Record | None, changes: Record) -> Record | None:

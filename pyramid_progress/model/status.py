@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .parts import PARTS, PARTS_ENDED, oldest_heartbeat
-from .record import ACKNOWLEDGED, CANCEL, HEARTBEAT, STALLED_AFTER, TERMINAL_STATUSES, Record, dump
+from .parts import PARTS, PARTS_ENDED
+from .record import ACKNOWLEDGED, CANCEL, HEARTBEAT, STALLED_AFTER, TERMINAL_STATUSES, Record, dump, oldest_heartbeat
 
 Status = dict[str, Any]
 

@@ -332,13 +332,15 @@ class TestFaults:
 
     def test_a_part_that_is_refused_holds_back_no_other(self):
         storage = faulty_storage()
-        (bad,), (good,) = divided(1, progress_id='bad'), divided(1)
-        with bad.start(), good.start() as task:
-            storage.refused.add('bad')
+        bad, good = [part.start() for part in divided(4, progress_id='bad')], divided(4)
+        tasks = [part.start() for part in good]
+        storage.refused.add('bad')
+        for task in (*bad, *tasks):
             task.length = 2
             task.advance()
-            wait_until(lambda: status_of(good)['current'] == 0.5, 2)
-            storage.refused.clear()
+        wait_until(lambda: status_of(good[0])['current'] == 2, 2)
+        storage.refused.clear()
+        wait_until(lambda: get_progress_status('bad')['current'] == 2, 2)
 
 
 def test_threads(memory):

@@ -17,6 +17,7 @@ from pyramid_progress.model.record import (
     load,
     may_start,
     new_run,
+    oldest_heartbeat,
     owner_key,
     start_time,
     updated,
@@ -202,13 +203,13 @@ def test_a_part_starts_at_0_with_a_heartbeat_in_the_record_of_its_task():
 
 def test_the_heartbeat_of_a_part_ends_with_it():
     started = start(task_of(2))
-    assert parts.oldest_heartbeat(started.task) == 7.5
+    assert oldest_heartbeat(started.task) == 7.5
     changed = update(started.task, started.part, _heartbeat='9.5', current='3')
-    assert parts.oldest_heartbeat(changed.task) == 9.5
-    assert parts.oldest_heartbeat(start(changed.task, number=1).task) == 7.5
+    assert oldest_heartbeat(changed.task) == 9.5
+    assert oldest_heartbeat(start(changed.task, number=1).task) == 7.5
     ended = update(changed.task, changed.part, status='"finished"')
     assert ended.task == task_of(2, current='3', _ended='1')
-    assert parts.oldest_heartbeat(ended.task) == float('inf')
+    assert oldest_heartbeat(ended.task) == float('inf')
 
 
 def test_the_failure_is_forgotten_when_no_failed_part_is_left():

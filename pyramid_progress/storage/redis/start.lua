@@ -11,6 +11,9 @@ local function is_in_use(record)
     end
     local heartbeat = value(record, '\n,"_heartbeat":')
     if heartbeat then
+        for of_part in string.gmatch(record, '\n,"_p%d+":([^\n]+)') do
+            heartbeat = math.min(heartbeat, of_part)
+        end
         return now + 0 <= (heartbeat + 15) * 1000
     end
     return now + 0 <= ((value(record, '\n,"_changed":') or 0) + 900) * 1000

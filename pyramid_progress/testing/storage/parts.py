@@ -180,6 +180,12 @@ class PartContract(StorageCase):
         again.update(0, current='8')
         assert again.record()['current'] == '8'
 
+    @pytest.mark.parametrize('age', [0, 14, 16])
+    def test_a_task_is_in_use_as_long_as_no_part_is_stalled(self, storage: Storage, age: int) -> None:
+        heartbeats = {'_heartbeat': '1e999', '_p2': repr(storage.now()), '_p11': repr(storage.now() - age)}
+        storage.start('job', task_record(RUN, current='0', _parts='12', **heartbeats), 3600)
+        assert storage.start('job', task_record(run_number(2000), '"bob"'), 3600) is (age == 16)
+
     def test_a_task_or_part_that_the_store_lost_has_no_activity(self, storage: Storage, parts: Parts) -> None:
         assert parts.update(0, current='1') is None  # the part was never started
         parts.start(0)
