@@ -1,7 +1,8 @@
 """The answers of the add-on's routes: JSON for clients that are programs, pages for those that are browsers."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -53,6 +54,24 @@ def error_answer(error: HTTPException, request: Any) -> HTTPException:
     return error
 
 
+@contextmanager
+def http_errors() -> Iterator[None]:
+    """Raise HTTP errors for what a view raises if the query string is not UTF-8, or if the store does not answer.
+
+    :raises pyramid.httpexceptions.HTTPBadRequest: instead of a :exc:`UnicodeDecodeError`
+    :raises pyramid.httpexceptions.HTTPServiceUnavailable: instead of a :class:`.StorageError`, with the header
+        ``Retry-After``
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise HTTPBadRequest('The query string is not UTF-8') from error
+    except StorageError as error:
+        log.warning('The status of a task cannot be read: %s', error)
+        sentence = 'The progress of tasks cannot be read at the moment.'
+        raise HTTPServiceUnavailable(sentence, headers={'Retry-After': str(RETRY_AFTER)}) from error
+
+
 def answers(permission: str | None) -> Callable[[View], View]:
     """Return a decorator of views, whose errors become answers of their own.
 
@@ -70,16 +89,10 @@ def answers(permission: str | None) -> Callable[[View], View]:
                 error = HTTPForbidden('You do not have the permission to read the progress of tasks.', result=allowed)
                 raise error_answer(error, request)
             try:
-                response = view(context, request)
+                with http_errors():
+                    response = view(context, request)
             except HTTPException as error:
                 response = error_answer(error, request)
-            except UnicodeDecodeError:
-                response = error_answer(HTTPBadRequest('The query string is not UTF-8'), request)
-            except StorageError as error:
-                log.warning('The status of a task cannot be read: %s', error)
-                sentence = 'The progress of tasks cannot be read at the moment.'
-                response = error_answer(HTTPServiceUnavailable(sentence), request)
-                response.headers['Retry-After'] = str(RETRY_AFTER)
             response.headers['Cache-Control'] = 'no-store'
             return response
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from pyramid.httpexceptions import HTTPBadRequest
 
-#: What WebOb raises for an unknown charset (the first two), and for a query string that is not UTF-8 or a multipart
-#: body without boundary (the last).
-UNREADABLE = (DeprecationWarning, LookupError, ValueError)
+#: What WebOb and :mod:`json` raise for an unknown charset (the first two), for deeply nested JSON (the third), and for
+#: a query string that is not UTF-8, a multipart body without boundary, or other text than JSON (the last).
+UNREADABLE = (DeprecationWarning, LookupError, RecursionError, ValueError)
 
 
 def has_json_body(request: Any) -> bool:

@@ -20,7 +20,7 @@ from ..statuses import request_cancel
 from ..work.errors import is_cancel
 from . import csrf
 from .access import Visitor
-from .answers import error_answer, wants_json
+from .answers import error_answer, http_errors, wants_json
 from .body import has_json_body, posted_id
 from .i18n import language_of, localizer_of
 from .task_list import REMOVABLE_STATUSES, Filters, list_visible
@@ -38,11 +38,15 @@ def get_progress_status_view(request: Any) -> dict[str, Any]:
     :param request: a request with ``progress_id`` in its query string, once or up to 50 times, or once in the body of a
         POST
     :return: for one id, the status without ``owner``; for several, a dict of statuses by id
-    :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, an invalid one, or too many
+    :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, an invalid one, or too many, or if the request
+        cannot be read
+    :raises pyramid.httpexceptions.HTTPServiceUnavailable: if the store does not answer; the header ``Retry-After`` has
+        the seconds to wait
     """
-    progress_ids = _progress_ids(request)
-    # HEAD is a safe method (RFC 9110 section 9.2.1) whose answer shows no end to anyone.
-    statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method != 'HEAD')
+    with http_errors():
+        progress_ids = _progress_ids(request)
+        # HEAD is a safe method (RFC 9110 section 9.2.1) whose answer shows no end to anyone.
+        statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method != 'HEAD')
     return statuses if len(progress_ids) > 1 else statuses[progress_ids[0]]
 
 

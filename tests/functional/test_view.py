@@ -17,6 +17,8 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
+from pyramid_progress.runtime import current_store
+from pyramid_progress.storage import StorageError
 
 JSON = {'Accept': 'application/json'}
 
@@ -158,6 +160,23 @@ class TestViewOfTheApplication:
     )
     def test_a_post_without_an_id(self, app, body, content_type):
         app.post('/get-progress-status.json', body, content_type=content_type, xhr=True, status=400)
+
+    def test_a_query_that_is_not_utf_8(self, app):
+        app.get('/get-progress-status.json?progress_id=%FF', xhr=True, status=400)
+        app.post('/get-progress-status.json?progress_id=%FF', {'progress_id': 'a'}, xhr=True, status=400)
+
+    def test_a_store_that_does_not_answer(self, app, monkeypatch):
+        def get_many_serialized(progress_ids):
+            raise StorageError('the store does not answer')
+
+        monkeypatch.setattr(current_store().storage, 'get_many_serialized', get_many_serialized)
+        answer = app.get('/get-progress-status.json?progress_id=a', headers=JSON, xhr=True, status=503)
+        assert int(answer.headers['Retry-After']) > 0
+        assert 'cannot be read at the moment' in answer.json['message']
+
+    def test_no_answer_is_kept(self, app):
+        answer = app.get('/get-progress-status.json?progress_id=a', xhr=True)
+        assert 'no-store' in answer.headers['Cache-Control']
 
 
 class TestAccess:
