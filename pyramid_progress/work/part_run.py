@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 from pyramid.config import global_registries
@@ -150,7 +151,7 @@ class PartRun(TaskRun, PublishedPart):
     def write(self, changes: Record) -> Activity | None:
         """Write changes of the part, in one step; return no activity if the task is missing."""
         storage, expire, _ = self.runtime.store()
-        return self._writer.write(storage, expire, changes, self.record())
+        return self._writer.write(storage, expire, changes, self.record)
 
     def write_end(self) -> Activity:
         """Write the end, and what the end of the part does to its task."""
@@ -174,23 +175,33 @@ class PartRun(TaskRun, PublishedPart):
         """Return what the store has of the part, if it has all."""
         return {name: text for name, text in self._variable().items() if name in _STARTED or name[0] == '_'}
 
-    def changes(self, now: float) -> Record:
-        changes = super().changes(now)
-        changes.pop('length', None)
-        return changes
-
     def _is_task_cancelled(self) -> bool:
         storage, _, _ = self.runtime.store()
         return storage.get_many([self.id]).get(self.id, {}).get('status') == '"cancelled"'
 
-    def _variable(self) -> Record:
-        variable = super()._variable()
-        span = self._spans[0]
-        done = share(span, overall(self._spans))
+    def _position(self) -> Record:
+        weight = self.part.weight
+        if self._end.get('status') == '"finished"':
+            return {'current': _encode(weight)}
+        spans = self._spans
+        done = spans[0].done if len(spans) == 1 else overall(spans)
+        length = spans[0].length
+        if length is None or length < 0:
+            return {'current': '0'}
+        if done >= length:
+            return {'current': _encode(weight)}
+        if not done > 0:  # it is not a number if infinite floats were added
+            return {'current': '0'}
+        try:
+            completed = weight * (done / length)
+        except OverflowError:  # an int is too large for a float
+            completed = share(spans[0], done)
         step = step_of(self.part.length)
-        is_finished = self._end.get('status') == '"finished"'
-        done = self.part.weight if is_finished or done >= self.part.weight else math.floor(done / step) * step
-        return variable | {'current': encode_number('current', int(done) if float(done).is_integer() else done)}
+        return {'current': _encode(math.floor(completed / step) * step)}
+
+
+def _encode(completed: float) -> str:
+    return encode_number('current', int(completed) if completed.is_integer() else completed)
 
 
 class _Writer:
@@ -219,8 +230,8 @@ class _Writer:
         part = self.part
         return storage.start_part(part.progress_id, part.number, heartbeat=heartbeat, expire=expire, **self._runs)
 
-    def write(self, storage: Storage, expire: float, changes: Record, record: Record) -> Activity | None:
-        """Write changes; the whole *record*, if the store does not have the part.
+    def write(self, storage: Storage, expire: float, changes: Record, record: Callable[[], Record]) -> Activity | None:
+        """Write changes; the whole of what *record* returns, if the store does not have the part.
 
         A task that stays missing is written as failed.
         """
@@ -229,8 +240,8 @@ class _Writer:
         if activity is None:
             activity = self.start(storage, expire)
             if activity is not None and not activity & (Activity.ENDED | Activity.SUPERSEDED):
-                record = record | changes
-                activity = storage.update_part(part.progress_id, part.number, record, expire=expire, **self._runs)
+                changes = record() | changes
+                activity = storage.update_part(part.progress_id, part.number, changes, expire=expire, **self._runs)
         if activity is not None:
             self._missing_since = None
         elif self._missing_since is None:
@@ -283,7 +294,7 @@ class EndedPart(PartEnd):
         storage, expire, _ = self.runtime.store()
         if self._result is not None and self._record.get('status') == '"finished"':
             storage.update_active({self.id: {'result': self._result}}, expire, {self.id: self._writer.part.run})
-        activity = self._writer.write(storage, expire, self._record, {})
+        activity = self._writer.write(storage, expire, self._record, dict)
         if activity is None:
             raise TaskMissing
         if activity & Activity.LAST:

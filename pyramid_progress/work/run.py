@@ -421,10 +421,15 @@ class TaskRun:
         message = words[0] if len(words) == 1 else ': '.join(map(str, words))
         members = {'status': encode('status', self._status), 'message': encode('message', message)}
         if not self.is_divided:
-            members |= {'length': _encode_position(spans[0].length), 'current': _encode_position(overall(spans))}
+            members |= self._position()
         elif PARTS not in self._known:
             members |= {'length': self._fixed['length'], 'current': '0', PARTS: self._fixed[PARTS]}
         return members | self._end
+
+    def _position(self) -> Record:
+        """Return the members that say how much is completed."""
+        spans = self._spans
+        return {'length': _encode_position(spans[0].length), 'current': _encode_position(overall(spans))}
 
     def cancel(self) -> None:
         """Make the work stop at its next step."""
