@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def localizer_of(request: Any) -> Any:
     except UNREADABLE:
         wanted = name
     for candidate in (wanted, wanted.split('_')[0]):
-        if _has_catalogue(candidate, directories):
+        if _has_catalogue(candidate, tuple(directories)):
             name = candidate
             break
     localizer = registry.queryUtility(ILocalizer, name=name)
@@ -68,7 +69,8 @@ def with_count_of_parts(request: Any, status: Status) -> Any:
     return f'{count}: {message}' if message else count
 
 
-def _has_catalogue(name: str, directories: list[str]) -> bool:
+@lru_cache(maxsize=256)
+def _has_catalogue(name: str, directories: tuple[str, ...]) -> bool:
     if not _LOCALE_NAME.fullmatch(name):  # it becomes part of a path
         return False
     return any(Path(directory, name, 'LC_MESSAGES').is_dir() for directory in directories)

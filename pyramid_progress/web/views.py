@@ -1,5 +1,6 @@
 """The views: statuses, the task list, and the cancel request."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -97,7 +98,10 @@ def cancel(request: Any) -> Any:
     visitor, progress_id, members, status = _posted_task(request)
     if status['status'] != 'cancelling':
         storage, expire, _ = visitor.store
-        if not visitor.can_cancel(members, status) or not request_cancel(storage, progress_id, expire):
+        is_asked = visitor.can_cancel(members, status) and request_cancel(
+            storage, progress_id, expire, _run_of(members)
+        )
+        if not is_asked:
             raise HTTPConflict('This task cannot be cancelled.')
     return _answer(request, visitor.visible_statuses([progress_id])[progress_id])
 
@@ -115,9 +119,13 @@ def remove(request: Any) -> Any:
     visitor, progress_id, members, status = _posted_task(request)
     if status['status'] not in REMOVABLE_STATUSES or not visitor.may_change(status):
         raise HTTPConflict('This task cannot be removed.')
-    # Not a run that replaces it in the meantime.
-    visitor.store.storage.delete(progress_id, f'"{members[RUN]}"' if RUN in members else None)
+    visitor.store.storage.delete(progress_id, _run_of(members))
     return _answer(request, dict(UNKNOWN))
+
+
+def _run_of(members: Mapping[str, Any]) -> str | None:
+    """Return the number of the run that was checked: a run that replaces it in the meantime is left alone."""
+    return f'"{members[RUN]}"' if RUN in members else None
 
 
 def _posted_task(request: Any) -> tuple[Visitor, str, dict[str, Any], Status]:

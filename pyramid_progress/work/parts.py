@@ -66,7 +66,12 @@ def make_parts(run: TaskRun, weights: Iterable[SupportsFloat] | int, kind: Calla
     if run.span.label is not None:
         raise ValueError('a stage cannot have parts')
     given = run.span.length
-    shares = _scaled(_checked(weights), None if given is None else float(given))
+    if given is not None and given < 0:
+        raise ValueError(f'a task of the negative length {given!r} cannot have parts')
+    try:
+        shares = _scaled(_checked(weights), None if given is None else float(given))
+    except OverflowError:
+        raise ValueError('the length and the weights are too far apart, or too large, for floats') from None
     length = given if given is not None else math.fsum(shares)
     if isinstance(length, float) and length.is_integer() and abs(length) < 2**53:
         length = int(length)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from weakref import WeakSet
 
@@ -95,6 +96,8 @@ class Publisher(process.Participant):
         self._thread: threading.Thread | None = None
         self._down: WeakSet[Runtime] = WeakSet()
         self._faulty: WeakSet[Published] = WeakSet()
+        #: The ids of tasks that their store refused while it took others.
+        self._refused: set[str] = set()
         self._round_lock = threading.Lock()  # held during a round, and by what must not write in the middle of one
 
     def after_fork_in_child(self) -> None:
@@ -117,9 +120,11 @@ class Publisher(process.Participant):
         with self._condition:
             self._tasks.discard(task)
         end = _End(task)
-        is_written = (
-            at_once and task.runtime not in self._down and self._attempt(task.runtime, partial(self._write, end))
-        )
+        # The round may be about to write a heartbeat of a task that has not ended, but rests.
+        with nullcontext() if 'status' in task.last_changes() else self._round_lock:
+            is_written = (
+                at_once and task.runtime not in self._down and self._attempt(task.runtime, partial(self._write, end))
+            )
         # The end of a part is the end of its task if the store says so.
         is_announced = at_once and (is_written or not isinstance(task, PartEnd))
         if is_announced:
@@ -311,15 +316,20 @@ class Publisher(process.Participant):
         """Publish tasks, grouped by id, in one call; if the store refuses that, each group in a call of its own."""
         try:
             self._publish(runtime, groups)
+            self._refused.clear()
             return
         except StorageError as error:
             failure = error
         deadline = time.monotonic() + runtime.settings.timeout
-        for group in groups if len(groups) > 1 else ():
+        refused = self._refused
+        # Those that were refused before come last: each of them may take long.
+        for group in sorted(groups, key=lambda group: group[0].id in refused) if len(groups) > 1 else ():
             try:
                 self._publish(runtime, [group])
+                refused.discard(group[0].id)
             except StorageError as error:
                 failure = error
+                refused.add(group[0].id)
                 if time.monotonic() >= deadline:  # it was no refusal: the store does not answer
                     break
         raise failure
@@ -413,7 +423,12 @@ class Publisher(process.Participant):
         now = time.monotonic()
         with self._condition:
             for moment, task in [*self._taken]:
-                broke_at = task.runtime.store().storage.broke_at
+                try:
+                    broke_at = task.runtime.store().storage.broke_at
+                except Exception:  # such as a region that is not set up any more
+                    log.exception('It cannot be checked whether the store has lost the end of task %s', task.id)
+                    self._taken.remove((moment, task))
+                    continue
                 is_lost = broke_at is not None and 0 <= broke_at - moment <= LOSS_WINDOW
                 if is_lost:
                     self._ends.append(_End(task))

@@ -478,3 +478,17 @@ def test_work_goes_on_while_slots_move(private_cluster):
     assert [poll for poll in traffic.polls if not poll[1]] == []
     assert traffic.longest_poll < 2.0
     assert traffic.longest_step < 0.05
+
+
+@pytest.mark.parametrize('query', ['socket_timeout=5', 'socket_connect_timeout=5'])
+def test_a_url_with_a_time_limit_is_no_error(query):
+    storage = cluster_driver.ClusterStorage(
+        {'type': 'ext:rediscluster', 'urls': f'redis://127.0.0.1:{free_port()}?{query}'}, 'x', 0.2
+    )
+    with pytest.raises(StorageError, match='Connection refused'):
+        storage.now()
+
+
+def test_options_of_tls_that_are_false():
+    location = ClusterLocation.parse({'urls': 'rediss://127.0.0.1', 'ssl_validate_ocsp': 'false'})
+    assert location.options['ssl_validate_ocsp'] is False

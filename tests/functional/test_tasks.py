@@ -421,3 +421,19 @@ def test_removing_an_ended_task_leaves_the_run_that_replaces_it_in_the_meantime(
     set_progress_status('nightly', 'failed')
     app.post('/progress_remove', {'progress_id': 'nightly'}, headers={'Sec-Fetch-Site': 'same-origin'}, status=303)
     assert get_progress_status('nightly')['label'] == 'Again'
+
+
+def test_a_cancel_request_leaves_the_run_that_replaces_the_task_in_the_meantime(make_app):
+    tasks = []
+
+    def access(request, progress_id, status):
+        if len(tasks) == 1:
+            tasks.append(start_task('Again', progress_id='nightly'))
+        return True
+
+    app = make_app(**{'progress.access': access})
+    tasks.append(start_task('Import', progress_id='nightly'))
+    app.post('/progress_cancel', {'progress_id': 'nightly'}, headers={'Sec-Fetch-Site': 'same-origin'}, status=409)
+    assert get_progress_status('nightly')['status'] == 'running'
+    for task in tasks:
+        task.finish()

@@ -1,5 +1,6 @@
 """A storage driver whose calls tests count, and make fail."""
 
+import math
 from collections import Counter
 
 from pyramid_progress import StorageError, configure
@@ -15,6 +16,8 @@ register_driver('faulty', f'{__name__}:FaultyStorage')
 
 class FaultyStorage(MemoryStorage):
     """A region of the type ``faulty``: memory that counts reads, and refuses what a test says."""
+
+    broke_at = -math.inf
 
     def __init__(self, region, namespace, timeout):
         super().__init__(region, namespace, timeout)

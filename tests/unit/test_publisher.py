@@ -2,9 +2,11 @@
 
 import gc
 import logging
+import threading
 import time
 
 import pytest
+from beaker.cache import cache_regions
 from support.storages import faulty_storage
 from support.waiting import wait_until
 
@@ -17,7 +19,8 @@ from pyramid_progress import (
     set_progress_status,
     start_task,
 )
-from pyramid_progress.model.record import RUN, new_run
+from pyramid_progress.model.record import HEARTBEAT, RUN, new_run
+from pyramid_progress.work import run
 
 
 @pytest.fixture
@@ -101,6 +104,57 @@ class TestRefusals:
         rounds()
         assert status_of('job') == 'running'
         assert len(messages(caplog, 'did not take the end')) == 1
+
+    def test_those_that_were_refused_do_not_delay_the_others_in_the_next_round(self, storage, monkeypatch):
+        """As tasks of a cluster whose server is down, while other servers answer."""
+        order, update = [], storage.update_active
+        monkeypatch.setattr(
+            storage, 'update_active', lambda changes, *args: order.append([*changes]) or update(changes, *args)
+        )
+        names = [f'task {number}' for number in range(5)]
+        tasks = [start_task('Work', progress_id=name) for name in names]
+        storage.refused.update(names[:3])
+        rounds(3)
+        last = order[-order[::-1].index(next(call for call in order[::-1] if len(call) == 5)) :]
+        assert {call[0] for call in last[:2]} <= {'task 3', 'task 4'}
+        storage.refused.clear()
+        for task in tasks:
+            task.finish()
+
+    def test_a_region_that_is_not_set_up_any_more_does_not_stop_the_thread(self, storage, caplog):
+        with start_task('Ended'):
+            pass
+        regions = dict(cache_regions)
+        cache_regions.clear()
+        wait_until(lambda: messages(caplog, 'It cannot be checked'), 5)
+        cache_regions.update(regions)
+        with start_task('Other') as task:
+            task.advance()
+            wait_until(lambda: status_of(task.id, 'current') == 1, 5)
+
+
+def test_a_heartbeat_that_is_being_written_does_not_wake_a_task_that_rests(storage, monkeypatch):
+    is_writing, may_write, update = threading.Event(), threading.Event(), storage.update_active
+
+    def slowly(changes, *args):
+        is_heartbeat = any(HEARTBEAT in change for change in changes.values())
+        if is_heartbeat and threading.current_thread().name == 'pyramid_progress' and not is_writing.is_set():
+            is_writing.set()
+            assert may_write.wait(5)
+        return update(changes, *args)
+
+    monkeypatch.setattr(run, 'HEARTBEAT_INTERVAL', 0.5)
+    with start_task('Work', length=10) as task:
+        parts = task.parts(2)
+        monkeypatch.setattr(storage, 'update_active', slowly)
+        assert is_writing.wait(10)  # at the next heartbeat
+        threading.Timer(0.5, may_write.set).start()
+    wait_until(lambda: storage.get_many([task.id])[task.id][HEARTBEAT] == run.AT_REST, 5)
+    rounds()
+    assert storage.get_many([task.id])[task.id][HEARTBEAT] == run.AT_REST
+    for part in parts:
+        with part.start():
+            pass
 
 
 class TestRuns:

@@ -166,8 +166,11 @@ class Cluster(process.Participant):
         sent: list[tuple[Node, Connection]] = []
         try:
             for node, group in groups.items():
+                if monotonic() - began >= self._timeout:
+                    _note_failure(group, redis.TimeoutError('other nodes took the time to connect'))
+                    continue
                 try:
-                    sent.append((node, self._send(node, group, began)))
+                    sent.append((node, self._send(node, group)))
                 except (redis.RedisError, OSError) as error:
                     _fail(topology, node, group, error)
             deadline = min(monotonic() + self._timeout, began + 1.65 * self._timeout)
@@ -189,9 +192,7 @@ class Cluster(process.Participant):
             if isinstance(command.answer, redis.ResponseError):
                 _judge(topology, command, command.answer)
 
-    def _send(self, node: Node, group: Sequence[Command], began: float) -> Connection:
-        if monotonic() - began >= self._timeout:
-            raise redis.TimeoutError('other nodes took the time to connect')
+    def _send(self, node: Node, group: Sequence[Command]) -> Connection:
         connection = node.take()
         try:
             packed = connection.pack_commands([part for command in group for part in command.commands()])
@@ -219,6 +220,10 @@ def _receive(connection: Connection, group: Sequence[Command], deadline: float) 
 def _fail(topology: Topology, node: Node, group: Sequence[Command], error: Exception) -> None:
     """Note that a node failed before it answered all commands of a group."""
     topology.fail(node)
+    _note_failure(group, error)
+
+
+def _note_failure(group: Sequence[Command], error: Exception) -> None:
     for command in group:
         if command.failure:
             command.failure, command.asking = error, None

@@ -19,6 +19,7 @@ _SCHEMES = ('redis://', 'rediss://')
 #: Options of a region that Beaker gives to every connection. All others are its own, or redis-py's ``RedisCluster``'s.
 _KEYWORDS = frozenset({'username', 'password', 'client_name', 'max_connections', 'socket_keepalive'})
 _TLS_PREFIX = 'ssl_'
+_BOOLEANS = {'true': True, 'True': True, 'false': False, 'False': False}
 
 _SUBJECT = 'the urls of a region of type ext:rediscluster'
 
@@ -70,6 +71,8 @@ class ClusterLocation(NamedTuple):
                 raise ValueError(f'one of {_SUBJECT} names a database; a cluster has the database 0 only')
             nodes.append((its_options.pop('host', 'localhost'), its_options.pop('port', 6379)))
             options |= its_options
+        # redis-py leaves options that it has no parser for as they stand in a url.
+        options |= {name: _BOOLEANS[value] for name, value in options.items() if value in _BOOLEANS}
         return cls(connection_class, options, max_connections, tuple(nodes))
 
     @property
@@ -85,12 +88,7 @@ class ClusterLocation(NamedTuple):
         :raises redis.RedisError, OSError: if there is none in time
         """
         host, port = address
-        connection: Connection = self.connection_class(
-            host=host,
-            port=port,
-            socket_connect_timeout=connect_timeout,
-            socket_timeout=answer_timeout,
-            **self.options,
-        )
+        times = {'socket_connect_timeout': connect_timeout, 'socket_timeout': answer_timeout}
+        connection: Connection = self.connection_class(**{**self.options, **times, 'host': host, 'port': port})
         connection.connect()
         return connection
