@@ -1,12 +1,16 @@
-"""The example with Celery, as its README starts it: `pserve`, a worker, and a Redis server."""
+"""The example with Celery, with a Redis server and the commands of its README."""
 
+import ast
 import io
 import os
+import re
+import shlex
 import subprocess
 import sys
+import textwrap
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.error import HTTPError
 from urllib.request import urlopen
 from zipfile import ZipFile
 
@@ -30,14 +34,24 @@ class Site(Visitor):
 
     def send(self, button):
         """Press a button, and return the progress id in the URL of the page."""
-        url = self.post('/', **{button: 'yes'})
-        (progress_id,) = parse_qs(urlsplit(url).query)['progress_id']
-        assert f'progress-id="{progress_id}"' in self.open(f'/?progress_id={progress_id}')[1]
+        path = self.post('/', **{button: 'yes'}).removeprefix(self.url)
+        progress_id = path.removeprefix('/reports/')
+        assert f'progress-id="{progress_id}"' in self.open(path)[1]
         return progress_id
 
     def download(self, status):
         with urlopen(self.url + status['result']['url']) as answer:  # noqa: S310
             return answer.read()
+
+
+def command(program):
+    """Return the arguments and the environment variables of a program, as the README starts it."""
+    (line,) = re.findall(
+        rf'^    ((?:\w+=\S+ )*{program} .+?)(?:  +#.*)?$', (EXAMPLE / 'README.md').read_text(), re.MULTILINE
+    )
+    words = shlex.split(line)
+    name = words.index(program)
+    return words[name:], dict(word.split('=', 1) for word in words[:name])
 
 
 @pytest.fixture(scope='module')
@@ -51,18 +65,22 @@ def site(program, free_port, tmp_path_factory):
         text = (EXAMPLE / 'production.ini').read_text().replace('localhost:6379', f'127.0.0.1:{redis.port}')
         (folder / 'production.ini').write_text(text.replace('localhost:6543', f'127.0.0.1:{port}'))
         output = stack.enter_context(log.open('w'))
-        environ = os.environ | {'SALES_INI': 'production.ini', 'PYTHONPATH': str(EXAMPLE)}
+        environ = os.environ | {'PYTHONPATH': str(EXAMPLE)}
 
-        def run(*command):
+        def run(name, *options):
+            (_, *arguments), variables = command(name)
             process = subprocess.Popen(
-                [sys.executable, '-m', *command], cwd=folder, env=environ, stdout=output, stderr=output
+                [Path(sys.executable).with_name(name), *arguments, *options],
+                cwd=folder,
+                env=environ | variables,
+                stdout=output,
+                stderr=output,
             )
             stack.callback(process.wait, 20)
             stack.callback(process.terminate)
 
-        quick = ('--without-gossip', '--without-mingle')
-        run('celery', '--app', 'sales.worker', 'worker', '--concurrency', '2', '--loglevel', 'INFO', *quick)
-        run('pyramid.scripts.pserve', 'production.ini')
+        run('celery', '--concurrency', '2', '--loglevel', 'INFO', '--without-gossip', '--without-mingle')
+        run('pserve')
         wait_until(lambda: ' ready.' in log.read_text() and f':{port}' in log.read_text(), 60)
         yield Site(f'http://127.0.0.1:{port}', log)
     assert 'Traceback' not in log.read_text()
@@ -73,6 +91,24 @@ def test_a_chord(site):
     assert (status['status'], status['label'], status['current']) == ('finished', 'Archive of all countries', 6)
     assert status['parts'] == {'ended': 6, 'total': 6}
     assert len(ZipFile(io.BytesIO(site.download(status))).namelist()) == 5
+
+
+@pytest.mark.parametrize('path', ['/reports/' + 'a' * 256, '/reports/%01', '/reports/unknown', '/reports/'])
+def test_the_url_of_a_page_has_an_id_that_the_example_makes(site, path):
+    with pytest.raises(HTTPError, match='404'):
+        site.open(path)
+
+
+def test_a_killed_worker_s_messages_are_delivered_again():
+    program = """
+        from sales.worker import app
+
+        print({name: task.acks_late for name, task in app.tasks.items() if name.startswith('sales.')})
+    """
+    environ = os.environ | {'PYTHONPATH': str(EXAMPLE), 'SALES_INI': str(EXAMPLE / 'production.ini')}
+    command = [sys.executable, '-c', textwrap.dedent(program)]
+    printed = subprocess.run(command, env=environ, capture_output=True, check=True, text=True, timeout=60).stdout
+    assert ast.literal_eval(printed) == {'sales.worker.make_archive': True, 'sales.worker.write_report': True}
 
 
 @pytest.mark.slow

@@ -14,9 +14,10 @@ COUNTRIES = ('France', 'Germany', 'Italy', 'Japan', 'Spain')
 
 
 @view_config(route_name='reports', request_method='GET', renderer='templates/reports.pt')
+@view_config(route_name='started', request_method='GET', renderer='templates/reports.pt')
 def reports(request):
-    """Show the forms, and the bar of the work that was started last."""
-    return {'progress_id': request.params.get('progress_id')}
+    """Show the forms and, at the URL of work that was started, its bar."""
+    return {'progress_id': request.matchdict.get('progress_id')}
 
 
 @view_config(route_name='reports', request_method='POST', request_param='one')
@@ -49,4 +50,4 @@ def download(request):
 
 
 def _show(request, result):
-    return HTTPSeeOther(request.route_path('reports', _query={'progress_id': result.id}))
+    return HTTPSeeOther(request.route_path('started', progress_id=result.id))

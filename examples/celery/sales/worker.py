@@ -1,6 +1,6 @@
 """The Celery application, for the workers and for the web application, which sends the messages.
 
-The environment variable ``SALES_INI`` is the path of the ini file.
+The environment variable ``SALES_INI`` is the path of the ini file. The web application sets it when it starts.
 """
 
 import os
@@ -19,11 +19,13 @@ pyramid_progress.configure(settings)
 
 app = Celery('sales', broker=settings['celery.broker'], backend=settings['celery.broker'])
 app.conf.broker_connection_retry_on_startup = True
+# The message of a task that a killed worker has begun is delivered again. The tasks replace the files that they write.
+app.conf.task_acks_late = True
 
 data_dir = Path(settings['sales.data_dir'])
 
 
-@app.task(base=ProgressTask, bind=True, acks_late=True)
+@app.task(base=ProgressTask, bind=True)
 def write_report(self, country):
     """Write the report of a country; return the name of its file, and the result that the bar shows."""
     data_dir.mkdir(parents=True, exist_ok=True)
