@@ -82,7 +82,7 @@ class TestLife:
         assert status_of(result, later=80000)['status'] == 'pending'
         assert status_of(result)['parts'] == {'ended': 0, 'total': 2}
 
-    @pytest.mark.parametrize('countries', [['FR', 'DE', 'IT'], ['FR']])
+    @pytest.mark.parametrize('countries', [['FR', 'DE', 'IT'], pytest.param(['FR'], marks=pytest.mark.slow)])
     def test_a_chord(self, shop, worker, countries):
         result = send([shop.load.s(country) for country in countries], shop.pack.s())
         total = len(countries) + 1

@@ -27,7 +27,7 @@ def pool(settings):
         yield pool
 
 
-@pytest.mark.parametrize('how', ['cancel', 'error'])
+@pytest.mark.parametrize('how', ['cancel', pytest.param('error', marks=pytest.mark.slow)])
 def test_parts_that_wait_stop_with_their_task(pool, how):
     begun = time.monotonic()
     try:

@@ -27,11 +27,13 @@ from pyramid_progress import (
     current_task,
     get_progress_status,
     get_running_tasks,
+    list_tasks,
     set_progress_status,
     start_task,
 )
 from pyramid_progress.model.status import record_to_status
 from pyramid_progress.runtime import current_store
+from pyramid_progress.scripts.summary import summaries
 
 MEMORY = {'cache.regions': 'default, persistent', 'cache.type': 'memory'}
 
@@ -149,6 +151,25 @@ class TestLife:
             workers.publish(task)
             assert status_of(part)['current'] == 0
         assert status_of(part)['current'] == 1
+
+    def test_a_part_with_stages(self):
+        part, _ = divided([10, 10])
+        with part.start() as task:
+            task.length = 4
+            with task.stage('Reading', weight=2):
+                task.length = 2
+                task.advance()
+                workers.publish(task)
+                assert (status_of(part)['current'], status_of(part)['message']) == (2.5, 'Reading')
+            task.current = 10**400
+            workers.publish(task)
+            assert status_of(part)['current'] == 10
+            task.length = 10**401
+            workers.publish(task)
+            assert status_of(part)['current'] == pytest.approx(1)
+            task.current = -1
+            workers.publish(task)
+            assert status_of(part)['current'] == 0
 
     def test_what_the_task_counts_itself_has_no_effect(self):
         with start_task('Export') as task:
@@ -288,6 +309,7 @@ class TestFaults:
         )  # fmt: skip
         assert 'the store has lost it' in caplog.text
 
+    @pytest.mark.slow
     def test_a_part_that_ends_after_the_loss(self, memory):
         first, _ = divided(2)
         with first.start():
@@ -453,6 +475,12 @@ def test_eight_processes_that_are_killed_and_started_again(kind, sqlite, tmp_pat
 
 
 class TestReaders:
+    def test_the_list_in_the_terminal(self, memory):
+        first, _ = divided([12, 8])
+        first.start().finish()
+        (summary,) = summaries([{'id': task['progress_id']} | task for task in list_tasks()])
+        assert summary.progress == '60% 12/20 1/2 parts'
+
     def test_http_readers_get_the_count_in_their_language(self, make_app):
         app = make_app()
         parts = divided(20)

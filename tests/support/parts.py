@@ -30,7 +30,9 @@ def hang(settings, part, is_at_work):
 
 def publish(task):
     """Write what a part has completed now, and not in the publisher's next round."""
-    task.run.write(task.run.changes(current_store().storage.now()))
+    changes = task.run.changes(current_store().storage.now())
+    task.run.write(changes)
+    task.run.published(changes)
 
 
 def work_through(settings, members, updates, done, log):
