@@ -1,13 +1,16 @@
 """The client, over HTTP, with worker threads: an import that is followed, cancelled, and removed."""
 
+import sys
 import threading
 import time
+from email.message import Message
 from urllib.error import HTTPError
 
 import pytest
 from webtest.http import StopableWSGIServer
 
 from contacts import imports, main, models
+from contacts.scripts import client as script
 from contacts.scripts.client import Client
 from pyramid_progress import testing
 
@@ -70,3 +73,65 @@ def test_cancelling(client, monkeypatch):
 def test_an_invalid_token(server):
     with pytest.raises(HTTPError, match='401'):
         Client(server.application_url.rstrip('/'), 'guessed').start(CSV)
+
+
+class TestProgram:
+    """The program `contacts_client`."""
+
+    @pytest.fixture
+    def run(self, server, tmp_path, monkeypatch):
+        """Return a function that imports a file with it, and returns its exit status."""
+        path = tmp_path / 'contacts.csv'
+        path.write_text(CSV)
+        monkeypatch.setattr(sys, 'argv', ['contacts_client', server.application_url, 'the token of mary', str(path)])
+        return script.main
+
+    @pytest.fixture
+    def answers(self, monkeypatch):
+        """Answers to polls, and errors, which replace those of the server, until none is left."""
+        answers = []
+        status = Client.status
+
+        def answer(client, progress_id):
+            if not answers:
+                return status(client, progress_id)
+            if isinstance(answers[0], Exception):
+                raise answers.pop(0)
+            return answers.pop(0)
+
+        monkeypatch.setattr(Client, 'status', answer)
+        return answers
+
+    def test_an_import(self, run, answers, capsys):
+        answers.append({'status': 'pending', 'current': None, 'length': None})
+        assert run() == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith('finished')
+
+    @pytest.mark.parametrize(
+        ('status', 'sentence'),
+        [
+            ({'status': 'unknown'}, 'The server does not know this import any more.'),
+            ({'status': 'stalled', 'current': 1, 'length': 2, 'message': 'Ada'}, 'This import no longer responds.'),
+        ],
+    )
+    def test_an_import_whose_end_will_not_come(self, run, answers, capsys, status, sentence):
+        answers.append(status)
+        assert run() == 1
+        assert capsys.readouterr().err == sentence + '\n'
+
+    @pytest.mark.parametrize(('value', 'seconds'), [('7', 7), (None, 5), ('Thu, 01 Jan 2026 00:00:00 GMT', 5)])
+    def test_a_server_whose_store_does_not_answer(self, run, answers, monkeypatch, value, seconds):
+        headers = Message()
+        if value:
+            headers['Retry-After'] = value
+        answers.append(HTTPError('/progress_status', 503, 'Service Unavailable', headers, None))
+        pauses = []
+        sleep = time.sleep
+
+        def pause(seconds):
+            pauses.append(seconds)
+            sleep(0.01)
+
+        monkeypatch.setattr(script.time, 'sleep', pause)
+        assert run() == 0
+        assert seconds in pauses

@@ -11,6 +11,15 @@ from urllib.request import Request, urlopen
 #: The statuses of a task that has ended.
 ENDED = ('finished', 'failed', 'cancelled')
 
+#: Why it is useless to ask for the status again, by status.
+LOST = {
+    'unknown': 'The server does not know this import any more.',
+    'stalled': 'This import no longer responds.',
+}
+
+#: Seconds to wait if an answer 503 does not say how many.
+PAUSE = 5
+
 
 class Client:
     """Starts imports, and follows, cancels and removes them.
@@ -60,20 +69,35 @@ class Client:
             return json.load(response)
 
 
+def patiently(method, progress_id):
+    """Call a method of a client; if the server's store does not answer (503), wait, and call it again."""
+    while True:
+        try:
+            return method(progress_id)
+        except HTTPError as error:
+            if error.code != 503:
+                raise
+            seconds = error.headers.get('Retry-After', '')  # or a date, which a proxy may send
+            time.sleep(int(seconds) if seconds.isdecimal() else PAUSE)
+
+
 def main():
     """Import a file, print its progress, and return the exit status. Ctrl-C cancels the import."""
     url, token, path = sys.argv[1:]
     client = Client(url.rstrip('/'), token)
     try:
         progress_id = client.start(Path(path).read_text('utf-8'))
-        while (status := client.status(progress_id))['status'] not in ENDED:
-            print(f'{status["status"]} {status["current"]}/{status["length"]} {status["message"] or ""}')
+        while (status := patiently(client.status, progress_id))['status'] not in ENDED:
+            if status['status'] in LOST:
+                print(LOST[status['status']], file=sys.stderr)
+                return 1
+            print(f'{status["status"]} {status["current"]}/{status["length"]} {status.get("message") or ""}')
             try:
                 time.sleep(0.5)
             except KeyboardInterrupt:
-                client.cancel(progress_id)
+                patiently(client.cancel, progress_id)
     except HTTPError as error:
         print(error.read().decode(), file=sys.stderr)
         return 1
-    print(status['status'], status['message'] or '')
+    print(status['status'], status.get('message') or '')
     return 0 if status['status'] == 'finished' else 1
