@@ -13,13 +13,15 @@ which a driver makes atomic. The task's record holds:
     the sum of what the parts have completed, in units of the task's ``length``
 ``_failure``, ``_failure_code``
     the message, with its code, of the first part that failed
+``_last``
+    the run of the part whose end has ended the task
 
 A part's record holds its ``_run``, its ``status``, and in ``current`` what it has added to the task's ``current``.
 """
 
 from typing import NamedTuple
 
-from .record import CANCEL, HEARTBEAT, MESSAGE_CODE, PART_HEARTBEAT, RUN, Activity, Record, has_ended
+from .record import CANCEL, CHANGED, HEARTBEAT, MESSAGE_CODE, PART_HEARTBEAT, RUN, Activity, Record, has_ended
 
 #: How many parts a task has.
 PARTS = '_parts'
@@ -31,6 +33,7 @@ _PARTS_FAILED = '_failed'
 _PARTS_CANCELLED = '_cancelled'
 _FAILURE = '_failure'
 _FAILURE_CODE = '_failure_code'
+_LAST = '_last'
 
 #: The counts of parts by how they ended.
 _COUNTS = {'"failed"': _PARTS_FAILED, '"cancelled"': _PARTS_CANCELLED}
@@ -82,11 +85,13 @@ def update_part(
     :param task: the record of the task
     :param part: the record of the part
     :param changes: any of: ``current``, what the part has completed, in units of the task's ``length``; ``status``, a
-        terminal one; ``message``, that of the task, with ``_code``; ``_heartbeat``
+        terminal one; ``message``, that of the task, with ``_code``; ``_heartbeat``; at the end of the part,
+        ``result``, that of the task, and ``_changed``
     :param task_run: the number of the task's run
     :param number: the number of the part
     :param part_run: the number of the part's run
-    :return: no activity if the task or the part is lost
+    :return: no activity if the task or the part is lost. The end that has ended the task may be repeated: it has the
+        same activity again, with :attr:`.Activity.ENDED`
     """
     activity = _task_activity(task, task_run)
     if task is None or part is None or activity is None:
@@ -96,6 +101,8 @@ def update_part(
     if has_ended(part):
         activity |= Activity.ENDED
     if activity & (Activity.ENDED | Activity.SUPERSEDED):
+        if task.get(_LAST) == part_run and 'status' in changes and not activity & Activity.SUPERSEDED:
+            activity |= Activity.LAST
         return PartChange(None, None, activity)
     new, member = dict(task), f'{PART_HEARTBEAT}{number}'
     new_part = part | {name: text for name, text in changes.items() if name in ('status', 'current')}
@@ -105,7 +112,9 @@ def update_part(
         new[member] = changes[HEARTBEAT]
     if has_ended(new_part):
         new.pop(member, None)
-        if _end_part(new, new_part['status'], changes):
+        if 'result' in changes:
+            new['result'] = changes['result']
+        if _end_part(new, new_part, changes):
             activity |= Activity.LAST
     elif 'message' in changes:
         new['message'] = changes['message']
@@ -115,8 +124,9 @@ def update_part(
     return PartChange(new, new_part, activity)
 
 
-def _end_part(task: Record, status: str, changes: Record) -> bool:
+def _end_part(task: Record, part: Record, changes: Record) -> bool:
     """Count the end of a part, and end the task if it was the last; return whether it was."""
+    status = part['status']
     _count(task, PARTS_ENDED, 1)
     if status in _COUNTS:
         _count(task, _COUNTS[status], 1)
@@ -126,6 +136,9 @@ def _end_part(task: Record, status: str, changes: Record) -> bool:
             task[_FAILURE_CODE] = changes[MESSAGE_CODE]
     if int(task[PARTS_ENDED]) < int(task[PARTS]):
         return False
+    task[_LAST] = part[RUN]
+    if CHANGED in changes:
+        task[CHANGED] = changes[CHANGED]
     task.pop(MESSAGE_CODE, None)
     if int(task.get(_PARTS_FAILED, 0)):
         task['status'], task['message'] = '"failed"', task.get(_FAILURE, 'null')

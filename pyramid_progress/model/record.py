@@ -264,6 +264,14 @@ def is_moved(old: Record | None, new: Record) -> bool:
     )
 
 
+def renews_entries(changes: Record) -> bool:
+    """Return whether entries in indexes that are apart from the records are written again after a change.
+
+    They are after each heartbeat, in case that an index lost them, and after an end.
+    """
+    return HEARTBEAT in changes or ('status' in changes and has_ended(changes))
+
+
 def dump(record: Record) -> str:
     """Return a record as JSON text, one member on a line."""
     # Without a loop in Python: this runs at every change, and a generator of f-strings takes three times as long.

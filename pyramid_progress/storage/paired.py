@@ -5,16 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..model.record import (
     ACKNOWLEDGED,
-    HEARTBEAT,
     RUN,
     RUNNING_KEY,
     Activity,
     Record,
     Start,
-    has_ended,
     index_keys,
     is_bare,
     is_listed,
+    renews_entries,
 )
 from .interface import Entry, Storage, StorageError
 
@@ -66,7 +65,7 @@ class PairedStorage(Storage):
     ) -> dict[str, Activity]:
         activities = self.statuses.update_active(changes, expire, runs)
         # A heartbeat also restores the entry: its store may have been down, or have lost it.
-        self._mirror([progress_id for progress_id in activities if _is_mirrored(changes[progress_id])], expire)
+        self._mirror([progress_id for progress_id in activities if renews_entries(changes[progress_id])], expire)
         return activities
 
     def get_many_serialized(self, progress_ids: Sequence[str]) -> dict[str, str]:
@@ -117,7 +116,7 @@ class PairedStorage(Storage):
         activity = self.statuses.update_part(
             progress_id, number, changes, task_run=task_run, part_run=part_run, expire=expire
         )
-        if _is_mirrored(changes):
+        if renews_entries(changes):
             self._mirror([progress_id], expire)
         return activity
 
@@ -154,11 +153,6 @@ class PairedStorage(Storage):
             # Between the read and the write, another process may have changed the status and written its entry: what
             # was written is compared again. A store that drops writes without an error never agrees.
             remaining = changed
-
-
-def _is_mirrored(changes: Record) -> bool:
-    """Return whether a change of an active task is one of those after which its entry is written."""
-    return HEARTBEAT in changes or ('status' in changes and has_ended(changes))
 
 
 def _entry(record: Record, now: float, expire: float) -> Record:

@@ -159,7 +159,8 @@ class PartRun(TaskRun, PublishedPart):
 
     def ended(self) -> 'EndedPart':
         """Return what is needed to write the end again."""
-        return EndedPart(self._writer, self.record(), self._end.get('result'))
+        result = {name: text for name, text in self._end.items() if name == 'result'}
+        return EndedPart(self._writer, self.record() | result)
 
     def follow(self, activity: Activity) -> None:
         """Do what an activity asks for."""
@@ -271,12 +272,11 @@ class _Writer:
 class EndedPart(PartEnd):
     """What is needed to write the end of a part again, without what its user refers to."""
 
-    def __init__(self, writer: _Writer, record: Record, result: str | None) -> None:
+    def __init__(self, writer: _Writer, record: Record) -> None:
         self.id = writer.part.progress_id
         self.runtime = writer.runtime
         self._writer = writer
         self._record = record
-        self._result = result
 
     def record(self) -> Record:
         """Return the last state."""
@@ -292,8 +292,6 @@ class EndedPart(PartEnd):
         :raises TaskMissing: if it is to be written again
         """
         storage, expire, _ = self.runtime.store()
-        if self._result is not None and self._record.get('status') == '"finished"':
-            storage.update_active({self.id: {'result': self._result}}, expire, {self.id: self._writer.part.run})
         activity = self._writer.write(storage, expire, self._record, dict)
         if activity is None:
             raise TaskMissing

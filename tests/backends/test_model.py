@@ -55,6 +55,8 @@ class Task:
         #: Run, status and position of each part that was started; None for a task without parts.
         self.parts = None
         self.failure = None
+        #: The run of the part whose end has ended the task.
+        self.last = None
 
     @property
     def is_bare(self):
@@ -264,7 +266,10 @@ class Model(RuleBasedStateMachine):
         if not expected & (Activity.ENDED | Activity.SUPERSEDED):
             self.change_part(task, number, amount, end, message)
             if task.has_ended:
+                task.last = part_run
                 expected |= Activity.LAST
+        elif end and not expected & Activity.SUPERSEDED and task.last == part_run:
+            expected |= Activity.LAST  # the end is repeated
         assert activity == expected
 
     @staticmethod

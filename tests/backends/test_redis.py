@@ -431,6 +431,7 @@ def tasks_with_parts(draw):
     optional = {
         '_ended': counts, '_failed': counts, '_cancelled': counts, '_p0': st.just('1.5'), '_p1': st.just('2.5'),
         '_failure': st.just('"it failed"'), '_failure_code': st.just('"f"'), rules.CANCEL: st.just('true'),
+        '_last': runs,
     }  # fmt: skip
     task |= draw(st.fixed_dictionaries({}, optional=optional))
     if draw(st.integers(0, 9)):
@@ -473,7 +474,10 @@ def test_the_script_updates_parts_by_the_rules(shared_namespace, before, data):
     task, part = before
     state = State(shared_namespace)
     state.put(task, {0: part} if part else {})
-    optional = {'current': numbers, 'status': texts['status'], rules.HEARTBEAT: st.just('1764115200.25')}
+    optional = {
+        'current': numbers, 'status': texts['status'], rules.HEARTBEAT: st.just('1764115200.25'),
+        'result': st.just('{"url":"/table"}'), rules.CHANGED: st.just('1764115200'),
+    }  # fmt: skip
     change = data.draw(st.fixed_dictionaries({}, optional=optional)) | data.draw(messages_with_codes)
     arguments = {'task_run': data.draw(near(task, runs)), 'part_run': data.draw(near(part, runs))}
     expected = parts.update_part(task, part, change, number=0, **arguments)

@@ -31,6 +31,7 @@ from pyramid_progress import (
     set_progress_status,
     start_task,
 )
+from pyramid_progress.model.record import CHANGED
 from pyramid_progress.model.status import record_to_status
 from pyramid_progress.runtime import current_store
 from pyramid_progress.scripts.summary import summaries
@@ -188,6 +189,22 @@ class TestLife:
         assert status_of(part)['status'] == 'running'
         part.start().finish()
         assert status_of(part)['result'] == {'text': 'Report'}
+
+    def test_the_result_of_an_earlier_run_of_a_part_is_ignored(self):
+        with start_task('Export') as task:
+            first, second = task.parts(2)
+        earlier = first.start()
+        first.start().finish(result={'text': 'New'})
+        earlier.finish(result={'text': 'Old'})
+        second.start().finish()
+        assert status_of(first)['result'] == {'text': 'New'}
+
+    def test_the_last_end_is_the_time_at_which_the_task_ended(self):
+        with start_task('Export') as task:
+            (part,) = task.parts(1)
+        part.start().finish()
+        ended = current_store().storage.get_many([task.id])[task.id][CHANGED]
+        assert abs(int(ended) - time.time()) < 5
 
     def test_an_error_in_the_own_block_fails_the_task_and_cancels_its_parts(self):
         with pytest.raises(ProgressError), start_task('Export', cancellable=False) as task:
@@ -423,6 +440,7 @@ def test_a_part_whose_worker_dies_is_stalled_and_can_be_started_again(sqlite):
 
 def fan_out(settings, tmp_path, processes, each, updates, kills):
     """Let processes do parts while some are killed and started again; return the status and the announced ends."""
+    settings = settings | {'progress.timeout': '30'}  # the processes do nothing but write
     configure(settings)
     parts = divided([number % 7 + 0.5 for number in range(processes * each)])
     context = multiprocessing.get_context('spawn')

@@ -22,7 +22,6 @@ from typing import Any
 import redis
 
 from ...model.record import (
-    HEARTBEAT,
     RUNNING_KEY,
     Activity,
     Record,
@@ -32,6 +31,7 @@ from ...model.record import (
     index_keys,
     is_listed,
     load,
+    renews_entries,
     start_time,
 )
 from ..interface import Entry, StorageError
@@ -107,7 +107,7 @@ class ClusterStorage(RedisDriver):
         numbers = {progress_id: answer[0] for progress_id, answer in self._follow(found, expire).items()}
         activities = {progress_id: activity(number) for progress_id, number in numbers.items()}
         present = {progress_id: its for progress_id, its in activities.items() if its is not None}
-        beats = [progress_id for progress_id in present if _is_beat(changes[progress_id])]
+        beats = [progress_id for progress_id in present if renews_entries(changes[progress_id])]
         self._restore_entries([progress_id for progress_id in beats if self._last_written(progress_id) < began])
         return present
 
@@ -261,7 +261,7 @@ class ClusterStorage(RedisDriver):
 
         :param began: when the change began, by :func:`time.monotonic`
         """
-        latest = began if _is_beat(changes) else began - min(REFRESH_INTERVAL, expire / 2)
+        latest = began if renews_entries(changes) else began - min(REFRESH_INTERVAL, expire / 2)
         if self._last_written(progress_id) < latest:
             self._restore_entries([progress_id])
 
@@ -314,11 +314,6 @@ class ClusterStorage(RedisDriver):
 
     def _last_written(self, progress_id: str) -> float:
         return self._written.get(progress_id, -math.inf)
-
-
-def _is_beat(changes: Record) -> bool:
-    """Return whether a change is one after which the index entries are written again."""
-    return HEARTBEAT in changes or ('status' in changes and has_ended(changes))
 
 
 def _is_foreign(answer: Any) -> bool:

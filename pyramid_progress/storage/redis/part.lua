@@ -8,7 +8,8 @@ local LAST = 8 -- another flag of Activity
 
 local FAILED, CANCELLED, FAILURE, FAILURE_CODE =
     '\n,"_failed":', '\n,"_cancelled":', '\n,"_failure":', '\n,"_failure_code":'
-local PARTS_ENDED, CURRENT = '\n,"_ended":', '\n,"current":'
+local PARTS_ENDED, CURRENT, RESULT = '\n,"_ended":', '\n,"current":', '\n,"result":'
+local CHANGED, LAST_RUN = '\n,"_changed":', '\n,"_last":'
 
 local key, lifetime, number, part_run = KEYS[1], ARGV[3], ARGV[4], ARGV[6]
 local id = sub(key, #prefix + 7)
@@ -63,7 +64,13 @@ local function ended(task, status, changes)
     end
     if value(task, PARTS_ENDED) + 0 < value(task, PARTS) + 0 then
         return task
-    elseif (value(task, FAILED) or 0) + 0 > 0 then
+    end
+    task = with(task, LAST_RUN, part_run)
+    local changed = value(changes, CHANGED)
+    if changed then
+        task = with(task, CHANGED, changed)
+    end
+    if (value(task, FAILED) or 0) + 0 > 0 then
         return with_message(with(task, STATUS, '"failed"'), task, FAILURE, FAILURE_CODE)
     end
     status = (value(task, CANCELLED) or 0) + 0 > 0 and '"cancelled"' or '"finished"'
@@ -83,6 +90,10 @@ local function updated(task, part, changes)
         part = with(part, STATUS, status)
     end
     if has_ended(part) then
+        local given = value(changes, RESULT)
+        if given then
+            task = with(task, RESULT, given)
+        end
         task = ended(task, status, changes)
     elseif find(changes, MESSAGE, 1, true) then
         task = with_message(task, changes, MESSAGE, CODE)
@@ -108,7 +119,9 @@ if ARGV[2] == 'update' then
 end
 local cancelling = find(old, CANCEL, 1, true) and CANCELLING or 0
 if is_other or is_ended then
-    return cancelling + (is_other and SUPERSEDED or 0) + (is_ended and ENDED or 0)
+    local is_repeated = ARGV[2] == 'update' and not is_other and value(old, LAST_RUN) == part_run
+        and value('\n,' .. sub(ARGV[7], 2), STATUS)
+    return cancelling + (is_other and SUPERSEDED or 0) + (is_ended and ENDED or 0) + (is_repeated and LAST or 0)
 end
 local new
 if ARGV[2] == 'start' then

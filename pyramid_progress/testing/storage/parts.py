@@ -41,7 +41,11 @@ class Parts:
 
     def internal(self) -> Record:
         """Return the members that parts have changed and readers do not see, apart from the run."""
-        return {name: text for name, text in self.record().items() if name[0] == '_' and name not in ('_run', '_parts')}
+        return {
+            name: text
+            for name, text in self.record().items()
+            if name[0] == '_' and name not in ('_run', '_parts', '_last')
+        }
 
     def ends(self) -> list[str | None]:
         """Return how many parts have ended, failed, and been cancelled."""
@@ -103,6 +107,31 @@ class PartContract(StorageCase):
         assert (record['status'], record['current'], record['message']) == ('"finished"', '100', '"three"')
         assert storage.acknowledge('job', 60)
         assert storage.running_ids() == set()
+
+    def test_the_end_of_a_part_sets_the_result_and_the_last_one_the_time_of_the_change(self, parts: Parts) -> None:
+        for number in range(3):
+            parts.start(number)
+        parts.update(0, status='"finished"', result='{"url":"/table"}', _changed='5')
+        assert parts.record()['result'] == '{"url":"/table"}'
+        assert '_changed' not in parts.record()
+        parts.start(1, run=2)
+        assert parts.update(1, status='"finished"', result='{"url":"/old"}') == Activity.SUPERSEDED
+        assert parts.record()['result'] == '{"url":"/table"}'
+        parts.update(1, run=2, status='"finished"', _changed='6')
+        parts.update(2, status='"finished"', _changed='7')
+        assert parts.record()['_changed'] == '7'
+
+    def test_the_repetition_of_the_last_end_has_its_activity_again(self, parts: Parts) -> None:
+        for number in range(3):
+            parts.start(number)
+        assert parts.update(0, status='"finished"') == GOES_ON
+        assert parts.update(0, status='"finished"') == Activity.ENDED
+        parts.update(1, status='"finished"')
+        last = parts.update(2, run=1, status='"finished"')
+        assert last == Activity.LAST
+        assert parts.update(2, run=1, status='"finished"') == Activity.ENDED | Activity.LAST
+        assert parts.update(2, run=1, current='5') == Activity.ENDED
+        assert parts.update(2, run=2, status='"finished"') == Activity.ENDED | Activity.SUPERSEDED
 
     def test_a_task_fails_with_the_message_of_the_first_part_that_failed(self, storage: Storage, parts: Parts) -> None:
         for number, (status, message) in enumerate([('cancelled', 'A'), ('failed', 'B'), ('failed', 'C')]):
