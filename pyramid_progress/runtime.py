@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from beaker.cache import cache_regions, clsmap
 from beaker.exceptions import BeakerException
 from pyramid.exceptions import ConfigurationError
-from pyramid.threadlocal import get_current_registry
+from pyramid.registry import global_registry
+from pyramid.threadlocal import manager
 from pyramid_beaker import set_cache_regions_from_settings
 
 from .beaker_sqlite import SqliteNamespaceManager
@@ -240,7 +241,12 @@ def get_runtime(registry: Any = None) -> Runtime:
 
     :param registry: the application's registry; None for the current one
     """
-    runtime: Runtime = (get_current_registry() if registry is None else registry).get(REGISTRY_KEY, _default)
+    if registry is None:
+        # What get_current_registry() returns. Where no application is current, as in the threads of workers, that takes
+        # eight times as long, because it catches an exception.
+        stack = manager.stack
+        registry = stack[-1]['registry'] if stack else global_registry
+    runtime: Runtime = registry.get(REGISTRY_KEY, _default)
     return runtime
 
 

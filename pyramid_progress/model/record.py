@@ -156,10 +156,10 @@ def updated(old: Record | None, changes: Record) -> Record | None:
 
     A started task whose end was acknowledged stays as it is; a bare record whose end was acknowledged starts anew.
     """
-    if old is None or (ACKNOWLEDGED in old and is_bare(old)):
+    if old is None:
         return _BARE | changes
     if ACKNOWLEDGED in old:
-        return None
+        return _BARE | changes if is_bare(old) else None
     if 'message' not in old:
         old = {'message': 'null'} | old
     return merged(old, changes)
