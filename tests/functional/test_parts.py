@@ -441,7 +441,6 @@ def test_a_part_whose_worker_dies_is_stalled_and_can_be_started_again(sqlite):
 def fan_out(settings, tmp_path, processes, each, updates, kills):
     """Let processes do parts while some are killed and started again; return the status and the announced ends."""
     settings = settings | {'progress.timeout': '30'}  # the processes do nothing but write
-    settings = settings | {'progress.timeout': '30'}  # the processes do nothing but write
     configure(settings)
     parts = divided([number % 7 + 0.5 for number in range(processes * each)])
     context = multiprocessing.get_context('spawn')
