@@ -36,7 +36,8 @@ export async function cancel({ dataset: { action = '', csrfName, csrfHeader, csr
   if (csrfName) body.set(csrfName, csrfToken);
   const headers = { Accept: 'application/json', ...(csrfHeader && { [csrfHeader]: csrfToken }) };
   const response = await fetch(action, { method: 'POST', body, headers }).catch(() => null);
-  if (response?.ok && !response.redirected) watch.answer(await response.json(), performance.now());
-  // After 409, the next poll shows the end.
-  else if (response && response.status !== 409) sendForm(action, body);
+  const status = response?.ok && !response.redirected ? await response.json().catch(() => null) : null;
+  if (status) watch.answer(status, performance.now());
+  // After 409, the next poll shows the end. A form cannot send a header.
+  else if (response && response.status !== 409 && !csrfHeader) sendForm(action, body);
 }

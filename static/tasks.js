@@ -42,8 +42,13 @@ function formatTime(time, lang) {
   }
 }
 
-/** Writes the times of a list in the visitor's time zone and the page's language. @param {Element} list */
-function localize(list) {
+/**
+ * Writes the times of a list in the visitor's time zone and the page's language, and shows the forms that need a script.
+ *
+ * @param {Element} list
+ */
+function prepare(list) {
+  for (const form of list.querySelectorAll(REMOVE)) form.removeAttribute('hidden');
   for (const time of list.querySelectorAll('time')) {
     if (time.title) continue;
     time.title = time.textContent;
@@ -88,7 +93,7 @@ async function refresh(list, always) {
 
 /** @param {Element} list @param {Element} loaded the same list, as it is now @param {boolean} hasStatus */
 function merge(list, loaded, hasStatus) {
-  localize(loaded);
+  prepare(loaded);
   const shown = itemsByRun(list);
   const added = itemsByRun(loaded);
   /** @type {Element | undefined} */
@@ -138,7 +143,7 @@ async function onSubmit(event) {
     if (response.status !== 409) item?.remove();
     /** @type {HTMLElement | null | undefined} */ (next?.querySelector(`${REMOVE} button, [href]`))?.focus();
     await refresh(list, true);
-  } else if (response) {
+  } else if (response && !csrfHeader) {
     form.submit(); // The response gives the reason.
   }
 }
@@ -146,7 +151,7 @@ async function onSubmit(event) {
 async function keepCurrent() {
   // Not only those of the page that loaded this module: Turbo and htmx replace them.
   const lists = [...document.querySelectorAll('.pp-tasks')];
-  lists.forEach(localize);
+  lists.forEach(prepare);
   if (!document.hidden) await Promise.all(lists.filter((list) => list.matches(LIST)).map((list) => refresh(list)));
 }
 

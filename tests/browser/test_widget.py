@@ -553,6 +553,8 @@ def test_the_button_cancels_the_task_that_the_bar_shows(show, server, page, wait
     [
         (Answer('<title>No</title>', code=403, Content_Type='text/html'), '/progress_cancel'),
         (Answer(code=303, Location='/'), '/'),
+        # Such as the page of a proxy to sign in.
+        (Answer('<title>Sign in</title>', Content_Type='text/html'), '/progress_cancel'),
     ],
 )
 def test_the_page_that_says_why_a_button_does_nothing(show, server, page, answer, path):
@@ -574,6 +576,20 @@ def test_a_button_that_comes_too_late_leaves_the_page_as_it_is(show, server, pag
     server.statuses['a'] = FINISHED
     expect(page, 'a', state='Finished')
     assert page.evaluate('window.isSame')
+
+
+@pytest.mark.parametrize('answer', [Answer('<title>No</title>', code=403, Content_Type='text/html'), Answer('<html>')])
+def test_no_form_is_sent_without_the_token_that_only_a_header_can_have(show, server, page, wait_until, answer):
+    server.cancel = answer
+    show(CANCEL.replace('data-csrf-name', 'data-csrf-header'), a=CAN_BE)
+    expect(page, 'a', state='Running')
+    page.evaluate('window.isSame = true')
+    page.get_by_role('button', name='Cancel').click()
+    wait_until(lambda: server.posts, 30, 'the button sent nothing')
+    server.statuses['a'] = FINISHED
+    expect(page, 'a', state='Finished')
+    assert page.evaluate('window.isSame')
+    assert server.posts == [{'progress_id': ['a']}]
 
 
 def test_every_tab_sees_the_end(show, server, page):

@@ -226,10 +226,15 @@ class TestTokenInAHeaderOnly:
             app.post(button['data-action'], {'progress_id': 'running'}, headers=headers).json['status'] == 'cancelling'
         )
 
+    def test_there_is_no_form_without_script(self, app):
+        with tasks():
+            assert [element.name for element in app.get('/page').html.noscript.select('*')] == ['a']
+
     def test_the_form_of_the_task_page_names_the_header(self, app):
         init_progress_status('a', 'mary', 'Import')
         set_progress_status('a', 'failed')
         form = app.get('/progress_tasks', headers=HTML | {'X-User': 'mary'}).html.select_one('form.pp-remove')
         assert form['data-csrf-header'] == 'X-Key'
+        assert 'hidden' in form.attrs  # the script shows it
         headers = JSON | {'X-User': 'mary', form['data-csrf-header']: form['data-csrf-token']}
         assert app.post(form['action'], {'progress_id': 'a'}, headers=headers).json == {'status': 'unknown'}
