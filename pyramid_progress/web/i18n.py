@@ -32,7 +32,8 @@ def localizer_of(request: Any) -> Any:
     except UNREADABLE:
         wanted = name
     for candidate in (wanted, wanted.split('_')[0]):
-        if _has_catalogue(candidate, tuple(directories)):
+        # A name becomes part of a path; a long one would fill the memory.
+        if _LOCALE_NAME.fullmatch(candidate) and _has_catalogue(candidate, tuple(directories)):
             name = candidate
             break
     localizer = registry.queryUtility(ILocalizer, name=name)
@@ -71,6 +72,4 @@ def with_count_of_parts(request: Any, status: Status) -> Any:
 
 @lru_cache(maxsize=256)
 def _has_catalogue(name: str, directories: tuple[str, ...]) -> bool:
-    if not _LOCALE_NAME.fullmatch(name):  # it becomes part of a path
-        return False
     return any(Path(directory, name, 'LC_MESSAGES').is_dir() for directory in directories)
