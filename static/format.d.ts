@@ -12,7 +12,7 @@ import type { Status, Words } from './types.js';
 export declare function formatNumber(value: number, lang?: string, options?: Intl.NumberFormatOptions): string;
 /** @param {string | undefined} sentence with names in braces @param {Record<string, string>} values */
 export declare function fill(sentence: string | undefined, values: Record<string, string>): string;
-/** The amount, or '' if a percentage tells as much. @param {Status} status @param {Words} words @param {string} [lang] */
+/** The amount, or '' if a percentage shows the same. @param {Status} status @param {Words} words @param {string} [lang] */
 export declare function formatCount({ current, length }: Status, words: Words, lang?: string): string;
 /** In the two longest units. @param {number} ms @param {Words} words @param {string} [lang] */
 export declare function formatElapsed(ms: number, words: Words, lang?: string): string;

@@ -27,7 +27,7 @@ export function fill(sentence = '', values) {
   return sentence.replace(/{(\w+)}/g, (_, name) => values[name]);
 }
 
-/** The amount, or '' if a percentage tells as much. @param {Status} status @param {Words} words @param {string} [lang] */
+/** The amount, or '' if a percentage shows the same. @param {Status} status @param {Words} words @param {string} [lang] */
 export function formatCount({ current, length }, words, lang) {
   const done = current ?? 0;
   if (!length || length < 2 || length === 100 || !Number.isInteger(done) || !Number.isInteger(length)) return '';

@@ -1,7 +1,6 @@
 """Finds words and phrases that do not belong in plain technical English: ``python tests/prose.py``.
 
-Prints each line of the repository that has one, and exits with status 1 if there are any. README.md and docs are not
-checked.
+Prints each line of the repository that has one, and exits with status 1 if there are any.
 """
 
 import re
@@ -17,22 +16,24 @@ PLACES = [
     'tests',
     'benchmarks',
     'examples',
+    'docs',
     'CHANGES.md',
+    'README.md',
     'Makefile',
     'pyproject.toml',
     'setup.py',
 ]
 
-SUFFIXES = {'.css', '.ini', '.jinja2', '.js', '.json', '.lua', '.md', '.mjs', '.pt', '.py', '.sh', '.toml', '.ts', ''}
+SUFFIXES = re.compile(r'(\.(css|ini|jinja2|js|json|lua|md|mjs|pt|py|rst|sh|toml|ts))?')
 
 #: What to look for, by the reason why it is not used. Upper and lower case are alike.
 REASONS = {
     'vague pronoun': r'(some|no|every|any)body|someone|everyone|whoever',
     'gendered pronoun': r'he|him|his|himself|she|her|hers|herself',
     'figure of speech': (
-        r"(is|are|be|was|were|been|being|gets?|n't|not) told|tells? of|hears? of|lies|heart|farewell|goes on up"
+        r"(is|are|be|was|were|been|being|gets?|n't|not) told|tells? (of|as|the)|hears? of|lies|heart|farewell"
         r'|(will|would) not do|will do|in good time|looks? on|(his|her|their|its) eyes|half a (character|record)'
-        r'|comes? for it|takes? its time'
+        r'|comes? for it|takes? its time|goes on up|speaks? (the|its) language'
     ),
 }
 
@@ -48,8 +49,8 @@ def paths() -> Iterator[Path]:
     for place in PLACES:
         path = ROOT / place
         for file in [path] if path.is_file() else sorted(path.rglob('*')):
-            is_ours = file.is_file() and file.suffix in SUFFIXES and not {'locale', '__pycache__'} & set(file.parts)
-            if is_ours and file != Path(__file__):
+            is_text = file.is_file() and SUFFIXES.fullmatch(file.suffix)
+            if is_text and not {'locale', '__pycache__'} & set(file.parts) and file != Path(__file__):
                 yield file
 
 

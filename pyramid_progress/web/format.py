@@ -49,7 +49,7 @@ def format_percent(percent: float, translate: Translate) -> str:
 
 
 def format_count(current: float, length: float, translate: Translate) -> str:
-    """Return the completed amount of a task beside its total, or '' if a percentage tells as much.
+    """Return the completed amount of a task beside its total, or '' if a percentage shows the same.
 
     :param current: the completed amount
     :param length: the total amount

@@ -168,8 +168,7 @@ class Rendering:
 
     @property
     def client_config(self) -> str:
-        """What a page tells the script, as JSON text: the status URL, the intervals in ms, the language,
-        the words.
+        """The settings of the script, as JSON text: the status URL, the intervals in ms, the language, the words.
 
         The ``channel`` is an opaque key of the user: tabs of other users of the same browser do not share it.
         """

@@ -76,7 +76,7 @@ class Application:
 
 
 def count_polls(handler, registry):
-    """Make a tween that tells the application of each request for a status."""
+    """Make a tween that counts the requests for a status."""
 
     def tween(request):
         response = handler(request)

@@ -369,4 +369,6 @@ class TestCancel:
         app.post(
             '/progress_cancel', {'progress_id': running.id}, upload_files=[('t', 'a', b'x')], headers=JSON, status=400
         )
+        foreign = {'X-T': token, 'Origin': 'https://evil.example'}
+        self.cancel(app, running.id, foreign, status=400, extra_environ={'wsgi.url_scheme': 'https'})
         self.cancel(app, running.id, {'X-T': token})

@@ -316,7 +316,7 @@ def test_the_direction_of_the_page_is_that_of_its_language(tasks, language, dire
     assert [page.html.html['lang'], page.html.html['dir'], page.html.h1.text] == [language, direction, title]
 
 
-def test_the_page_speaks_the_language_of_the_request(tasks, some):
+def test_the_language_of_the_page_is_that_of_the_request(tasks, some):
     page = tasks('?_LOCALE_=de', accept='text/html')
     assert page.html.html['lang'] == 'de'
     assert [link.text for link in page.html.select('.pp-filters a')][:2] == ['Alle', 'Wartet']
