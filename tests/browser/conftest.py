@@ -32,7 +32,7 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'chromium(reason): not in the other engines, for a reason that is not a fault')
 
 
-@pytest.fixture(scope='session', params=['chromium', pytest.param('firefox', marks=pytest.mark.slow)])
+@pytest.fixture(scope='module', params=['chromium', pytest.param('firefox', marks=pytest.mark.slow)])
 def engine(request):
     """The name of the browser."""
     return request.param
@@ -46,14 +46,14 @@ def _engines(request):
         pytest.skip(marker.args[0])
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def playwright():
-    """The driver."""
+    """The driver. While it runs, so does an event loop: it ends before the tests of other files."""
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def launch(playwright, program):
     """Return a function that starts the system's Chromium. It takes Playwright's options."""
 
@@ -65,7 +65,7 @@ def launch(playwright, program):
     return launch
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def launch_firefox(playwright, program):
     """Return a function that starts the system's Firefox, with more preferences."""
 
@@ -79,7 +79,7 @@ def launch_firefox(playwright, program):
     return launch
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def browser(engine, request):
     """The browser that the tests share."""
     browser = request.getfixturevalue('launch' if engine == 'chromium' else 'launch_firefox')()

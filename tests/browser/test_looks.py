@@ -77,7 +77,7 @@ MEASURE = """
 """
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def bootstrap():
     """Skip the test where Bootstrap's style sheets are missing; with CI=true, fail it."""
     if not BOOTSTRAP.is_dir():

@@ -11,8 +11,10 @@ _NOT_SOURCE = shutil.ignore_patterns('.*', '*.egg-info', '__pycache__', 'build',
 
 @pytest.fixture(scope='session')
 def distributions(tmp_path_factory):
-    """The paths of the sdist and the wheel."""
-    return build(ROOT, tmp_path_factory.mktemp('dist'))
+    """The paths of the sdist and the wheel. They are built in a copy, because other processes build them as well."""
+    copy = tmp_path_factory.mktemp('source') / 'copy'
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=_NOT_SOURCE)
+    return build(copy, tmp_path_factory.mktemp('dist'))
 
 
 @pytest.fixture(scope='session')
