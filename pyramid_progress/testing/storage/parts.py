@@ -98,7 +98,7 @@ class PartContract(StorageCase):
         parts.update(2, status='"finished"', current='30', message='"two"')
         assert (parts.record()['status'], 'message' in parts.record()) == ('"running"', False)
         assert (listed(storage, 'running'), listed(storage, 'finished')) == (['job'], [])
-        for activity in (Activity.LAST, Activity.ENDED):  # the second call is a repetition
+        for activity in (Activity.LAST, Activity.ENDED | Activity.LAST):  # the second call is a repetition
             changes = parts.update(1, status='"finished"', current='40', message='"three"', _code='"done"')
             assert changes == activity
         assert parts.internal() == {'_ended': '3', '_code': '"done"'}
