@@ -24,4 +24,4 @@ def tests(session: nox.Session) -> None:
     """Run the tests that need no browser."""
     session.install('--quiet', '--editable', '.[test]')
     paths = session.posargs or ['tests/unit', 'tests/functional', 'tests/backends', 'tests/bridges']
-    session.run('pytest', '-q', '--numprocesses', '4', '--dist', 'loadfile', '-m', 'not slow', *paths)
+    session.run('pytest', '-q', '--numprocesses', '4', '--dist', 'loadfile', '--reruns', '1', '-m', 'not slow', *paths)

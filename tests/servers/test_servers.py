@@ -58,11 +58,29 @@ def live(sites, *, can_reload):
         site.server.process.wait(15)
 
 
-@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow) for name in SERVERS])
-def test_the_life_of_a_server(start, name):
+#: One region of a server for `make test`; the others are for `make check`.
+REPRESENTATIVES = {
+    'gunicorn sync': 'sqlite',
+    'gunicorn gthread': 'ext:redis',
+    'gunicorn gevent': 'file',
+    'uwsgi': 'ext:redis',
+    'uwsgi threads': 'file',
+    'waitress': 'sqlite',
+}
+CASES = [pytest.param(name, [region], id=f'{name}-{region}') for name, region in REPRESENTATIVES.items()]
+CASES += [
+    pytest.param(
+        name, [region for region in REGIONS if region != REPRESENTATIVES.get(name)], marks=pytest.mark.slow, id=name
+    )
+    for name in SERVERS
+]
+
+
+@pytest.mark.parametrize(('name', 'regions'), CASES)
+def test_the_life_of_a_server(start, name, regions):
     if 'uwsgi' in name:
         pytest.importorskip('pyuwsgi')
-    live([start(SERVERS[name], region) for region in REGIONS], can_reload=name != 'waitress')
+    live([start(SERVERS[name], region) for region in regions], can_reload=name != 'waitress')
 
 
 def test_gevent_after_the_application(start):
