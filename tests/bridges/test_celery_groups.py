@@ -66,10 +66,10 @@ def runs(result):
 
 class TestLife:
     def test_a_group_is_one_task(self, shop, worker, gate):
-        result = send([shop.load.s('FR'), shop.export.s(gate)], tags=['x'])
+        result = send([shop.load.s('FR'), shop.export.s(gate)], tags=[gate])
         status = status_of(result)
-        assert (status['label'], status['owner'], status['tags']) == ('Customers', 'ann', ['x'])
-        assert [task['progress_id'] for task in list_tasks(owner='ann', tag='x')] == [result.id]
+        assert (status['label'], status['owner'], status['tags']) == ('Customers', 'ann', [gate])
+        assert [task['progress_id'] for task in list_tasks(owner='ann', tag=gate)] == [result.id]
         shows(result, 1, status='running', length=2)
         runs(result)
         (shop.gates / gate).touch()
