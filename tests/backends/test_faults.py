@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 import uuid
 from contextlib import closing, suppress
@@ -365,6 +366,8 @@ def fill(directory):
 @pytest.mark.parametrize('kind', ['file', 'dbm', 'ext:database'])
 def test_everything_is_readable_where_nothing_can_be_written(small_disk, kind, cause):
     """Other processes have written to some of the namespaces only; the locks of the rest do not exist yet."""
+    if kind == 'dbm' and cause == 'read-only' and sys.version_info >= (3, 13):
+        pytest.skip('dbm.sqlite3, new in Python 3.13, has a write-ahead log, which needs files that can be written')
     options = {'type': kind, 'data_dir': str(small_disk), 'url': f'sqlite:///{small_disk}/beaker.db'}
     cache_regions['default'] = cache_regions['persistent'] = options
     configure({})
