@@ -199,6 +199,15 @@ class Publisher(process.Participant):
         self._condition.notify_all()
 
     def _run(self) -> None:
+        try:
+            self._run_rounds()
+        finally:
+            # Also after a fault in this class: then the next task starts another thread.
+            with self._condition:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _run_rounds(self) -> None:
         while True:
             with self._condition:
                 is_needed = self._condition.wait_for(
@@ -206,7 +215,7 @@ class Publisher(process.Participant):
                     _CHECK_INTERVAL if self._taken else IDLE_TIMEOUT,
                 )
                 if not is_needed and not self._taken:
-                    self._thread = None
+                    self._thread = None  # in this block, so that no task counts on the thread any more
                     return
             self._recall_ends()
             if not is_needed:
@@ -228,7 +237,8 @@ class Publisher(process.Participant):
             except BaseException:  # the thread goes on, whatever a subscriber raises
                 log.exception('The end of task %s cannot be announced', task.id)
             with self._condition:
-                self._unannounced.remove(task)
+                if task in self._unannounced:  # otherwise it was forgotten in the meantime
+                    self._unannounced.remove(task)
                 self._condition.notify_all()
 
     def _attempt(self, runtime: Runtime, call: Callable[[], None]) -> bool:
