@@ -1,5 +1,6 @@
 """Fixtures for all tests: a state of their own, and programs of the system."""
 
+import logging
 import os
 import shutil
 import sys
@@ -33,6 +34,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _isolated():
     """Give each test regions, a default runtime and a publisher that no other test has used."""
+    for name in list(logging.root.manager.loggerDict):
+        # pprogress in this process sets up logging from an ini file, which disables all other loggers.
+        if name.startswith('pyramid_progress'):
+            logging.getLogger(name).disabled = False
     with isolated():
         yield
 
