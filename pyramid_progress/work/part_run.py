@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from typing import ClassVar
 
 from pyramid.config import global_registries
 
@@ -25,7 +26,7 @@ from .parts import PartValue, step_of
 from .position import overall, share
 from .published import PartEnd, PublishedPart, TaskMissing
 from .publisher import publisher
-from .run import AT_REST, TaskRun
+from .run import TaskRun
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ class PartRun(TaskRun, PublishedPart):
 
     :param part: the part
     """
+
+    #: A part that is released is not pending: its task goes on.
+    _released: ClassVar[Record] = {}
 
     def __init__(self, part: PartValue) -> None:
         super().__init__(part.label, part.owner, tags=part.tags, progress_id=part.progress_id)
@@ -84,18 +88,6 @@ class PartRun(TaskRun, PublishedPart):
         except StorageError as error:
             log.warning('The store of progress did not take the status of task %s: %s', self.id, error)
 
-    def release(self, code: str | None = None) -> None:
-        """Let the part rest until another process starts it again.
-
-        :param code: the code of its message, a key of :data:`.messages.MESSAGES`; None for no message
-        """
-        message = {} if code is None else message_members(code)
-        with self._lock:
-            if self._end:
-                return
-            self._end = {**message, HEARTBEAT: AT_REST}
-        publisher.release(self)
-
     def request_cancel(self) -> bool:
         """Ask the whole task to stop; return whether it is cancellable."""
         if self._end:
@@ -128,8 +120,8 @@ class PartRun(TaskRun, PublishedPart):
             self._announce_task()
 
     def _announce_task(self) -> None:
-        storage, _, _ = self.runtime.store()
         try:
+            storage, _, _ = self.runtime.store()
             record = storage.get_many([self.id]).get(self.id, {})
         except StorageError as failure:
             log.warning('The end of task %s cannot be read: %s', self.id, failure)

@@ -69,8 +69,8 @@ class PartEnd(ABC):
         """Return what is needed to write the end again, without what the part's user refers to."""
 
 
-class PublishedPart(PartEnd):
-    """The run of a part, beside what it has of :class:`Published`. It is written by itself."""
+class PublishedPart(PartEnd, Published):
+    """The run of a part. It is written by itself."""
 
     @abstractmethod
     def write(self, changes: Record) -> Activity | None:

@@ -267,7 +267,7 @@ class Publisher(process.Participant):
             tasks = list(self._tasks)
         for runtime in {task.runtime for task in tasks}:
             by_id: dict[str, list[Published]] = {}
-            parts: list[Published] = []
+            parts: list[PublishedPart] = []
             for task in tasks:
                 if task.runtime is not runtime:
                     continue
@@ -280,7 +280,7 @@ class Publisher(process.Participant):
             if parts:
                 self._attempt(runtime, partial(self._publish_parts, runtime, parts))
 
-    def _publish_parts(self, runtime: Runtime, parts: list[Published]) -> None:
+    def _publish_parts(self, runtime: Runtime, parts: list[PublishedPart]) -> None:
         storage, expire, _ = runtime.store()
         now = storage.now()
         failure: StorageError | None = None
@@ -292,7 +292,7 @@ class Publisher(process.Participant):
                 idle.append(part)
                 continue
             try:
-                self._publish_part(part, changes)
+                self._follow_part(part, changes, part.write(changes))
             except StorageError as error:  # it does not hold back the others, unless the store does not answer
                 failure = error
                 if time.monotonic() >= deadline:
@@ -304,13 +304,7 @@ class Publisher(process.Participant):
         if failure is not None:
             raise failure
 
-    def _publish_part(self, part: Published, changes: Record) -> None:
-        if isinstance(part, PublishedPart):
-            self._follow_part(part, changes, part.write(changes))
-
-    def _follow_part(self, part: Published, changes: Record, activity: Activity | None) -> None:
-        if not isinstance(part, PublishedPart):
-            return
+    def _follow_part(self, part: PublishedPart, changes: Record, activity: Activity | None) -> None:
         if activity is None:
             part.note_loss()
             return

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from threading import RLock
-from typing import Any, SupportsFloat
+from typing import Any, ClassVar, SupportsFloat
 
 from pyramid.threadlocal import get_current_registry
 
@@ -63,6 +63,9 @@ class TaskRun:
     :param progress_id: its id; None for a new one
     :param cancellable: whether it can be asked to stop
     """
+
+    #: What a release changes, beside the message and the heartbeat.
+    _released: ClassVar[Record] = {'status': '"pending"'}
 
     def __init__(
         self,
@@ -190,7 +193,7 @@ class TaskRun:
         return True
 
     def release(self, code: str | None = None) -> None:
-        """Make a task that has not ended pending (again), for the process that will resume it.
+        """Make a task that has not ended pending (again), for the process that will resume it; a part only rests.
 
         :param code: the code of its message, a key of :data:`.messages.MESSAGES`; None for no message
         """
@@ -198,7 +201,7 @@ class TaskRun:
         with self._lock:
             if self._end:
                 return
-            self._end = {'status': '"pending"', **message, HEARTBEAT: AT_REST}
+            self._end = {**self._released, **message, HEARTBEAT: AT_REST}
         publisher.release(self)
 
     def discard(self) -> None:
