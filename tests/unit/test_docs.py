@@ -1,17 +1,25 @@
-"""The examples in the documentation work."""
+"""The examples in the documentation that are sessions of Python work."""
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+DOCS = Path(__file__).parents[2] / 'docs'
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'docs').glob('*.rst')), ids=lambda path: path.name)
+def documents():
+    """Return the pages with sessions, in reStructuredText or Markdown."""
+    paths = sorted([*DOCS.rglob('*.rst'), *DOCS.rglob('*.md')])
+    return [path for path in paths if '_build' not in path.parts and '>>> ' in path.read_text('utf-8')]
+
+
+@pytest.mark.parametrize('path', documents(), ids=lambda path: str(path.relative_to(DOCS)))
 def test_document(path):
-    failures, examples = doctest.testfile(
-        str(path), module_relative=False, encoding='utf-8', optionflags=doctest.ELLIPSIS
-    )
-    assert examples > 0
-    assert failures == 0
+    # The line that ends a block of Markdown is not output of the last example in it.
+    text = re.sub(r'(?m)^ *```.*', '', path.read_text('utf-8'))
+    test = doctest.DocTestParser().get_doctest(text, {'__name__': '__main__'}, path.name, str(path), 0)
+    results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
+    assert results.attempted > 0
+    assert results.failed == 0
