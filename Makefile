@@ -1,5 +1,5 @@
 # `make demo` runs the demo, `make test` the tests for daily work, `make check` all tests and checks, `make bench` the
-# benchmarks. Each creates the virtual environment that it needs, once.
+# benchmarks, `make docs` the documentation. Each creates the virtual environment that it needs, once.
 
 PYTHON ?= python3
 VENV = .venv
@@ -12,7 +12,7 @@ LOCALE = pyramid_progress/locale
 PYTEST = -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder --reruns 1
 
 .PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage slow-tests versions manifest \
-    bench programs engines messages clean
+    bench docs screenshots programs engines messages clean
 
 demo: $(VENV)/demo
 	@echo 'The demo is at http://localhost:6543/ (Ctrl-C stops it).'
@@ -21,7 +21,7 @@ demo: $(VENV)/demo
 test: lint-python script-tests python-tests
 
 # All tests, with coverage, and all checks.
-check: engines lint-python script-tests coverage slow-tests manifest versions
+check: engines lint-python docs script-tests coverage slow-tests manifest versions
 
 lint: lint-python lint-scripts
 
@@ -62,6 +62,15 @@ script-tests: node_modules
 bench: $(VENV)-bench/bench programs
 	$(VENV)-bench/bin/python -m benchmarks
 
+# The documentation, in build/docs. A warning is an error.
+docs: $(VENV)/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --jobs 2 docs build/docs
+	@echo 'The documentation is in build/docs/index.html.'
+
+# The pictures of the documentation and of README.md, from the demo, with the system's Chromium.
+screenshots: $(VENV)/dev programs
+	$(BIN)/python docs/screenshots.py
+
 programs:
 	@sh tests/programs.sh
 
@@ -83,7 +92,7 @@ node_modules: package.json | programs
 
 # Each file stands for an extra that is installed. The packages that `make bench` compares with have an environment of
 # their own, because of their many dependencies.
-$(VENV)/demo $(VENV)/dev $(VENV)-bench/bench: setup.py pyproject.toml
+$(VENV)/demo $(VENV)/docs $(VENV)/dev $(VENV)-bench/bench: setup.py pyproject.toml
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(@F)]'
 	@touch $@

@@ -27,6 +27,8 @@ tqdm = ['tqdm >= 4.66']
 terminal = ['rich >= 13']
 toolbar = ['pyramid_debugtoolbar >= 4.10']
 demo = [*toolbar, 'waitress']
+# The modules that the reference describes import the packages that they integrate.
+docs = [*celery, *tqdm, *toolbar, 'furo', 'myst-parser', 'sphinx']
 test = [
     *redis,
     *celery,
@@ -60,7 +62,7 @@ test = [
     'WebTest',
     'zope.sqlalchemy',
 ]
-dev = [*test, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'ruff']
+dev = [*test, *docs, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'ruff']
 # The packages that `make bench` compares with, in the versions of the published figures.
 bench = [*test, 'celery-progress == 0.5', 'pyams_utils == 2.10.0']
 
@@ -101,6 +103,7 @@ setup(
         'celery': celery,
         'demo': demo,
         'dev': dev,
+        'docs': docs,
         'redis': redis,
         'terminal': terminal,
         'test': test,
