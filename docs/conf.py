@@ -33,11 +33,12 @@ myst_links_external_new_tab = False
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'
-autodoc_preserve_defaults = True
 
 nitpicky = True
 # Names of other packages, whose documentation would have to be loaded to link to it.
 nitpick_ignore_regex = [
+    # Internal types in the signatures of public functions.
+    (r'py:class', r'pyramid_progress\.(runtime\.Runtime|statuses\._Keep|web\.rendering\.Markup|work\.run\.TaskRun)'),
     (
         r'py:.*',
         r'(beaker|builtins|celery|collections|concurrent|contextvars|decimal|numbers|pyramid|time|tqdm|typing)\..*',

@@ -160,7 +160,7 @@ def list_tasks(
     """Return the statuses of tasks, running and ended, newest first, each with its ``progress_id``.
 
     Their ends are not acknowledged. A finished task is listed for ``progress.linger`` seconds after its end was
-    acknowledged. One call reads at most :data:`MAX_RECORDS` records: if ``next`` of the answer is not None, a call with
+    acknowledged. One call reads at most 2,000 records: if ``next`` of the answer is not None, a call with
     that as *before* continues the list.
 
     :param owner: only the tasks of this owner; None for tasks without owner; by default all tasks

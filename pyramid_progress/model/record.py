@@ -39,7 +39,7 @@ HEARTBEAT = '_heartbeat'
 #: The time of the last change of a task without heartbeats, in whole seconds by the store's clock.
 CHANGED = '_changed'
 
-#: The code of the ``message``, if it is one of :data:`.messages.MESSAGES`.
+#: The code of the ``message``, if it is one of ``pyramid_progress.model.messages.MESSAGES``.
 MESSAGE_CODE = '_code'
 
 #: The beginning of the names of the members with the heartbeats of active parts; the number of the part follows.
@@ -152,7 +152,7 @@ def oldest_heartbeat(task: Mapping[str, Any]) -> float:
 
 
 def updated(old: Record | None, changes: Record) -> Record | None:
-    """Return the record that :func:`.statuses.set_progress_status` makes of *old*; None if *old* stays as it is.
+    """Return the record that :func:`.set_progress_status` makes of *old*; None if *old* stays as it is.
 
     A started task whose end was acknowledged stays as it is; a bare record whose end was acknowledged starts anew.
     """

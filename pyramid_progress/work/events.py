@@ -14,9 +14,11 @@ _FIELDS = ('progress_id', 'label', 'owner', 'tags', 'status', 'current', 'length
 
 @dataclass(frozen=True)
 class TaskEnded:
-    """A task has ended. Subscribers of the application that started it are notified::
+    """A task has ended. Subscribers of the application that started it are notified.
 
-    config.add_subscriber(on_task_ended, 'pyramid_progress.TaskEnded')
+    ::
+
+        config.add_subscriber(on_task_ended, 'pyramid_progress.TaskEnded')
     """
 
     #: the task's id
