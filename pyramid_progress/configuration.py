@@ -14,6 +14,8 @@ from .web import views
 from .web.answers import answers, not_allowed
 from .web.rendering import PACKAGE
 from .web.request import THREADS_KEY, Progress
+from .web.streams.places import Places
+from .web.streams.wsgi import PLACES_KEY, progress_events
 from .work.errors import TaskCancelled
 from .work.threads import WorkerThreads
 
@@ -24,9 +26,9 @@ _RENDERER = 'pyramid_progress_json'
 def includeme(config: Any) -> None:
     """Set up the add-on: ``config.include('pyramid_progress')``.
 
-    Sets up the two regions; adds the routes ``progress_status``, ``progress_cancel``, ``progress_remove`` and
-    ``progress_tasks``, the static files under a path that contains the version, so that no page mixes the modules of
-    two versions, ``request.progress`` with its worker threads, pyramid_chameleon, and a page for
+    Sets up the two regions; adds the routes ``progress_status``, ``progress_events``, ``progress_cancel``,
+    ``progress_remove`` and ``progress_tasks``, the static files under a path that contains the version, so that no page
+    mixes the modules of two versions, ``request.progress`` with its worker threads, pyramid_chameleon, and a page for
     :class:`.TaskCancelled`, alone or in a group. A handler for SIGTERM marks unfinished tasks as interrupted before the
     process ends (setting ``progress.sigterm``).
 
@@ -50,6 +52,7 @@ def includeme(config: Any) -> None:
         ('progress_cancel', views.cancel, 'POST'),
         ('progress_remove', views.remove, 'POST'),
         ('progress_tasks', views.tasks, 'GET'),
+        ('progress_events', progress_events, 'GET'),
     ):
         config.add_route(name, name)
         config.add_view(view, route_name=name, request_method=method, renderer=_RENDERER, **options)
@@ -89,6 +92,7 @@ def _register(config: Any, runtime: Runtime) -> None:
 
     def register() -> None:
         set_runtime(registry, runtime)
+        registry[PLACES_KEY] = Places(runtime, runtime.settings.streams)
         registry[THREADS_KEY] = WorkerThreads(runtime.settings.threads, registry, runtime.settings.drain)
 
     introspectable = config.introspectable(

@@ -2,6 +2,7 @@
 
 import math
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,18 @@ AccessRule = Callable[[Any, str, dict[str, Any]], bool]
 
 PREFIX = 'progress.'
 
+_URL = re.compile(r'(https?://[^\s/?#]+)?/(?!/)[^\s?#]*')
+
+#: As browsers send it in the header ``Origin`` (RFC 6454 section 6.2): in lower case, without a path.
+_ORIGIN = re.compile(r'https?://[^\sA-Z/?#]+')
+
 #: A hundred years, in seconds: the timeout of a lock cannot be much longer.
 _MAX_SECONDS = 100 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings with their defaults; the table in the README describes each of them."""
+    """The settings with their defaults; ``docs/reference/settings.md`` describes each of them."""
 
     tasks_region: str = 'default'
     status_region: str = 'persistent'
@@ -36,6 +42,11 @@ class Settings:
     poll_max: float = 5.0
     #: None stands for ``auto``.
     sigterm: bool | None = None
+    streams: int = 0
+    events_url: str | None = None
+    events_origins: tuple[str, ...] = ()
+    max_streams: int = 10_000
+    max_streams_per_client: int = 100
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> 'Settings':
@@ -112,6 +123,21 @@ def _boolean_or_auto(key: str, value: Any) -> bool | None:
     raise ValueError(f"{key} = {value!r}: must be 'auto', 'true' or 'false'")
 
 
+def _url(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not _URL.fullmatch(value.strip()):
+        raise ValueError(f'{key} = {value!r}: must be a path that begins with /, or an http or https URL')
+    return value.strip()
+
+
+def _origins(key: str, value: Any) -> tuple[str, ...]:
+    origins = value.replace(',', ' ').split() if isinstance(value, str) else value
+    if not isinstance(origins, (list, tuple)) or not all(
+        isinstance(origin, str) and _ORIGIN.fullmatch(origin) for origin in origins
+    ):
+        raise ValueError(f'{key} = {value!r}: must be a list of origins, such as https://www.example.org')
+    return tuple(origins)
+
+
 def _access(key: str, value: Any) -> str | AccessRule:
     rule = value.strip() if isinstance(value, str) else value
     if rule in ('auto', 'id', 'owner'):
@@ -150,4 +176,9 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     'poll_min': parse_seconds,
     'poll_max': parse_seconds,
     'sigterm': _boolean_or_auto,
+    'streams': _count,
+    'events_url': _url,
+    'events_origins': _origins,
+    'max_streams': _count,
+    'max_streams_per_client': _count,
 }

@@ -42,15 +42,28 @@ def to_status(members: Mapping[str, Any], now: Callable[[], float]) -> Status:
     status = {name: value for name, value in members.items() if name[0] != '_'}
     if PARTS in members:
         status['parts'] = {'ended': members.get(PARTS_ENDED, 0), 'total': members[PARTS]}
-    if HEARTBEAT in members and members['status'] not in TERMINAL_STATUSES:
-        heartbeat = members[HEARTBEAT]
-        if PARTS in members:
-            heartbeat = min(heartbeat, oldest_heartbeat(members))
-        if now() > heartbeat + STALLED_AFTER:
+    end = stalls_at(members)
+    if end < math.inf:
+        if now() > end:
             status['status'] = 'stalled'
         elif CANCEL in members:
             status['status'] = 'cancelling'
     return status
+
+
+def stalls_at(members: Mapping[str, Any]) -> float:
+    """Return when a task will be stalled if no more heartbeats come, in seconds by the store's clock.
+
+    It is infinite for a task that has ended, or has no heartbeats.
+
+    :param members: what :func:`decode` returned
+    """
+    if HEARTBEAT not in members or members['status'] in TERMINAL_STATUSES:
+        return math.inf
+    heartbeat: float = members[HEARTBEAT]
+    if PARTS in members:
+        heartbeat = min(heartbeat, oldest_heartbeat(members))
+    return heartbeat + STALLED_AFTER
 
 
 def record_to_status(record: Record, now: Callable[[], float]) -> Status:

@@ -61,6 +61,7 @@ class BeakerStorage(PartStorage):
 
     # What `file` and `ext:database` keep, they write again at every change.
     default_linger = 3600.0
+    watch_interval = 1.0  # each read takes the locks that changes take
 
     def __init__(self, region: Mapping[str, Any], namespace: str, timeout: float) -> None:
         self._manager: Any = clsmap[region['type']]

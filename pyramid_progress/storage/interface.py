@@ -22,8 +22,8 @@ class Entry(NamedTuple):
 class Storage(ABC):
     """The records of tasks and of their parts, and the indexes of tasks, in one Beaker region.
 
-    Every method is atomic among the threads and processes that the region's type serves (see the table in the README),
-    and raises :class:`StorageError` if the store does not answer within the timeout. Lifetimes are in seconds. Records
+    Every method is atomic among the threads and processes that the region's type serves (see the guide on regions),
+    and raises :class:`.StorageError` if the store does not answer within the timeout. Lifetimes are in seconds. Records
     change by the rules of :mod:`.model.record` and :mod:`.model.parts`, in whatever language a driver implements them.
     Methods that only read work where the store can be read but not written.
 
@@ -38,6 +38,9 @@ class Storage(ABC):
 
     #: Seconds that an acknowledged task stays by default; None for as long as any other record.
     default_linger: float | None = None
+
+    #: Seconds between two reads by which event streams watch the store.
+    watch_interval: float = 0.2
 
     @property
     def broke_at(self) -> float | None:

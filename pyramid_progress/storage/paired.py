@@ -43,6 +43,7 @@ class PairedStorage(Storage):
         #: The storage of the indexes, with an entry for each task.
         self.tasks = tasks
         lingers = (statuses.default_linger, tasks.default_linger)
+        self.watch_interval = statuses.watch_interval
         self.default_linger = min((linger for linger in lingers if linger is not None), default=None)
 
     @property

@@ -6,11 +6,11 @@ from typing import Any
 
 from pyramid.interfaces import ISecurityPolicy
 
-from ..model.record import CANCEL, CANCELLABLE, MESSAGE_CODE, TERMINAL_STATUSES
 from ..model.status import UNKNOWN, Status, decode, is_unacknowledged_end, to_status
 from ..runtime import Store, get_runtime
 from ..statuses import acknowledge_end
-from .i18n import translated_message, with_count_of_parts
+from .description import describe, is_cancellable
+from .i18n import localizer_of
 
 
 class Visitor:
@@ -64,15 +64,7 @@ class Visitor:
         :param members: the decoded members of its record
         :param status: what :func:`.status.to_status` returned for them
         """
-        described = {name: value for name, value in status.items() if name != 'owner'}
-        if self.can_cancel(members, status):
-            described['cancellable'] = True
-        if MESSAGE_CODE in members:
-            described['message'] = translated_message(self._request, members)
-        message = with_count_of_parts(self._request, described)
-        if message is not None:
-            described['message'] = message
-        return described
+        return describe(members, status, self.localizer, may_cancel=self.can_cancel(members, status))
 
     def find(self, progress_id: str) -> tuple[dict[str, Any], Status] | None:
         """Return the decoded members and the status, with its owner, of a task; None if this user may not see it.
@@ -85,7 +77,12 @@ class Visitor:
             return None
         members = decode(text)
         status = to_status(members, storage.now)
-        return (members, status) if self.may_see(progress_id, status) or self.is_operator else None
+        return (members, status) if self.can_see(progress_id, status) else None
+
+    @cached_property
+    def localizer(self) -> Any:
+        """The localizer of the request's locale."""
+        return localizer_of(self._request)
 
     @cached_property
     def userid(self) -> str | None:
@@ -113,6 +110,10 @@ class Visitor:
             return True
         return self.owns(status)
 
+    def can_see(self, progress_id: str, status: Status) -> bool:
+        """Return whether this request sees a task: because it may, or as an operator."""
+        return self.may_see(progress_id, status) or self.is_operator
+
     def may_change(self, status: Status) -> bool:
         """Return whether this request, which sees a task, may ask it to stop, or remove it once it has ended.
 
@@ -122,8 +123,7 @@ class Visitor:
 
     def can_cancel(self, members: Mapping[str, Any], status: Status) -> bool:
         """Return whether a task can be asked to stop, and this request may do that."""
-        is_cancellable = CANCELLABLE in members and CANCEL not in members and members['status'] not in TERMINAL_STATUSES
-        return is_cancellable and self.may_change(status)
+        return is_cancellable(members) and self.may_change(status)
 
     def _is_open(self, status: Status) -> bool:
         return status.get('owner') is None or not self._has_policy

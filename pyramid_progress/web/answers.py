@@ -93,7 +93,8 @@ def answers(permission: str | None) -> Callable[[View], View]:
                     response = view(context, request)
             except HTTPException as error:
                 response = error_answer(error, request)
-            response.headers['Cache-Control'] = 'no-store'
+            if 'no-store' not in response.headers.get('Cache-Control', ''):
+                response.headers['Cache-Control'] = 'no-store'
             return response
 
         return wrapper

@@ -1,7 +1,6 @@
 """The language of a request."""
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,6 @@ from typing import Any
 from pyramid.i18n import make_localizer
 from pyramid.interfaces import ILocalizer, ITranslationDirectories
 
-from ..model.messages import MESSAGES, PARTS
-from ..model.record import MESSAGE_CODE, TERMINAL_STATUSES
-from ..model.status import Status
 from .body import UNREADABLE
 
 #: A locale name as Pyramid has it, such as ``de`` or ``pt_BR``.
@@ -47,27 +43,6 @@ def language_of(request: Any) -> str:
     """Return the language of a request as an HTML ``lang`` attribute has it."""
     name: str = localizer_of(request).locale_name
     return name.replace('_', '-')
-
-
-def translated_message(request: Any, members: Mapping[str, Any]) -> Any:
-    """Return the message of a task, translated if it is one of the add-on's own.
-
-    :param members: the decoded members of the task's record
-    """
-    message = MESSAGES.get(members.get(MESSAGE_CODE, ''))
-    return members.get('message') if message is None else localizer_of(request).translate(message)
-
-
-def with_count_of_parts(request: Any, status: Status) -> Any:
-    """Return the message of a task, after the number of its parts that have ended, as long as it has not ended itself.
-
-    :param status: the status of the task, whose ``message`` is translated
-    """
-    message, parts = status.get('message'), status.get('parts')
-    if parts is None or status['status'] in TERMINAL_STATUSES or not isinstance(message, (str, type(None))):
-        return message
-    count: str = localizer_of(request).translate(PARTS % parts)
-    return f'{count}: {message}' if message else count
 
 
 @lru_cache(maxsize=256)

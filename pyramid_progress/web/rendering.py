@@ -22,6 +22,7 @@ from . import csrf
 from .access import Visitor
 from .format import Translate, format_count, format_elapsed, format_number, format_percent
 from .i18n import language_of, localizer_of
+from .streams.wsgi import offers_streams
 from .task_list import TaskList, task_list
 
 #: The package's name, which is another one if it is part of an application's package.
@@ -168,15 +169,21 @@ class Rendering:
 
     @property
     def client_config(self) -> str:
-        """The settings of the script, as JSON text: the status URL, the intervals in ms, the language, the words.
+        """The settings of the script, as JSON text: the URLs, the intervals in ms, the language, the words.
+
+        ``events`` is missing if there are no event streams.
 
         The ``channel`` is an opaque key of the user: tabs of other users of the same browser do not share it.
         """
         translate = localizer_of(self.request).translate
         settings = get_runtime(self.request.registry).settings
+        events = settings.events_url
+        if events is None and offers_streams(self.request):
+            events = self.request.route_path('progress_events')
         return json.dumps(
             {
                 'src': self.request.route_path('progress_status'),
+                **({'events': events} if events else {}),
                 'min': round(settings.poll_min * 1000),
                 'max': round(settings.poll_max * 1000),
                 'channel': hashlib.blake2b(

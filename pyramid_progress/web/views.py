@@ -16,7 +16,6 @@ from pyramid.httpexceptions import (
 from ..model.messages import DIRECTION, TASKS_TITLE
 from ..model.record import RUN
 from ..model.status import UNKNOWN, Status
-from ..model.values import check_id
 from ..statuses import request_cancel
 from ..work.errors import is_cancel
 from . import csrf
@@ -24,17 +23,15 @@ from .access import Visitor
 from .answers import error_answer, http_errors, wants_json
 from .body import has_json_body, posted_id
 from .i18n import language_of, localizer_of
+from .ids import queried_ids, valid_id
 from .task_list import REMOVABLE_STATUSES, Filters, list_visible
-
-#: How many tasks one request may ask for.
-MAX_IDS = 50
 
 
 def get_progress_status_view(request: Any) -> dict[str, Any]:
     """Return the status of the task, or the tasks, that a request asks for: the JSON view.
 
     An application can use it for a route of its own, to which a script sends the id by POST as well (see
-    ``docs/migration.md``).
+    ``docs/guides/migration-pyams.md``).
 
     :param request: a request with ``progress_id`` in its query string, once or up to 50 times, or once in the body of a
         POST
@@ -45,32 +42,10 @@ def get_progress_status_view(request: Any) -> dict[str, Any]:
         the seconds to wait
     """
     with http_errors():
-        progress_ids = _progress_ids(request)
+        progress_ids = queried_ids(request)
         # HEAD is a safe method (RFC 9110 section 9.2.1) whose answer shows no end to anyone.
         statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method != 'HEAD')
     return statuses if len(progress_ids) > 1 else statuses[progress_ids[0]]
-
-
-def _progress_ids(request: Any) -> list[str]:
-    try:
-        query = request.GET
-        progress_ids = query.getall('progress_id') if hasattr(query, 'getall') else [query['progress_id']]
-    except KeyError:
-        progress_ids = []
-    if not progress_ids and request.method == 'POST' and (posted := posted_id(request)):
-        progress_ids = [posted]
-    if not progress_ids:
-        raise HTTPBadRequest('Missing argument')
-    if len(progress_ids) > MAX_IDS:
-        raise HTTPBadRequest(f'There are {len(progress_ids)} progress_id arguments, more than {MAX_IDS}')
-    return [_check_id(progress_id) for progress_id in progress_ids]
-
-
-def _check_id(progress_id: str) -> str:
-    try:
-        return check_id(progress_id)
-    except ValueError as error:
-        raise HTTPBadRequest(str(error)) from None
 
 
 def tasks(request: Any) -> dict[str, Any]:
@@ -135,7 +110,7 @@ def _posted_task(request: Any) -> tuple[Visitor, str, dict[str, Any], Status]:
     if progress_id is None:
         raise HTTPBadRequest('Missing argument')
     visitor = Visitor(request)
-    found = visitor.find(_check_id(progress_id))
+    found = visitor.find(valid_id(progress_id))
     if found is None:
         raise HTTPNotFound('There is no such task.')
     return visitor, progress_id, *found

@@ -21,7 +21,7 @@ LAYERS = {
     'statuses': ('runtime', 'storage', 'model'),
     'queries': ('runtime', 'storage', 'model'),
     'work': ('queries', 'statuses', 'runtime', 'storage', 'model', 'system'),
-    'web': ('work', 'queries', 'statuses', 'runtime', 'storage', 'model'),
+    'web': ('work', 'queries', 'statuses', 'runtime', 'storage', 'model', 'system'),
     'progress': ('web', 'queries', 'statuses'),
     'configuration': ('web', 'work', 'runtime', 'model', 'system', 'version'),
     '__init__': ('configuration', 'progress', 'runtime', 'storage', 'version', 'work'),

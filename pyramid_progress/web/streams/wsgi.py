@@ -1,0 +1,154 @@
+"""Event streams in the application's own server."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from pyramid.httpexceptions import HTTPNotFound, HTTPServiceUnavailable
+from pyramid.interfaces import IRequestFactory
+from pyramid.request import Request
+from pyramid.response import Response
+
+from ...storage import StorageError
+from ..access import Visitor
+from ..ids import queried_ids
+from .decisions import CHECK_KEY, AccessCheck, Check, Decisions, decide
+from .places import Places
+from .stream import Action, Stream
+
+log = logging.getLogger(__name__)
+
+#: The key of an application's places in its registry.
+PLACES_KEY = 'pyramid_progress.streams'
+
+#: Seconds after which a client that found no place may ask again.
+RETRY_AFTER = 30
+
+#: A proxy neither stores nor compresses the stream (RFC 9111 section 5.2.2), and nginx sends it on at once.
+HEADERS = {'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no'}
+
+CONTENT_TYPE = 'text/event-stream'
+
+
+def progress_events(request: Any) -> Response:
+    """Answer with the stream of the tasks that a request asks for; or only decide about access.
+
+    :param request: a request with ``progress_id`` in its query string, once or up to 50 times. If its environment
+        contains an :class:`.AccessCheck`, this answers that, and not with a stream
+    :raises pyramid.httpexceptions.HTTPBadRequest: if there is no id, an invalid one, or too many
+    :raises pyramid.httpexceptions.HTTPNotFound: if the application has no streams
+    :raises pyramid.httpexceptions.HTTPServiceUnavailable: if there is no place for another one now
+    """
+    visitor = Visitor(request)
+    check: AccessCheck | None = request.environ.get(CHECK_KEY)
+    if check is not None:
+        check.answer(visitor)
+        return Response(status=204)
+    progress_ids = list(dict.fromkeys(queried_ids(request)))
+    if not offers_streams(request):
+        raise HTTPNotFound('This server has no event streams.')
+    places: Places = request.registry[PLACES_KEY]
+    if places.are_taken:
+        raise HTTPServiceUnavailable(
+            'There is no place for another event stream.', headers={'Retry-After': str(RETRY_AFTER)}
+        )
+    if request.method == 'HEAD':
+        return _response()
+    decisions = decide(visitor, progress_ids)
+    app_iter = EventStream(places, progress_ids, decisions, _subrequest_check(request, progress_ids))
+    return _response(app_iter=app_iter)
+
+
+def _response(**body: Any) -> Response:
+    response = Response(content_type=CONTENT_TYPE, **body)
+    response.headers.update(HEADERS)
+    return response
+
+
+_is_logged = False
+
+
+def offers_streams(request: Any) -> bool:
+    """Return whether the server of a request can hold streams: it is set so, and serves requests in several threads."""
+    global _is_logged
+    if not request.registry[PLACES_KEY].number:
+        return False
+    # Missing in the requests that scripts and tests make.
+    has_threads = bool(request.environ.get('wsgi.multithread', False))
+    if not has_threads and not _is_logged:
+        _is_logged = True
+        log.warning(
+            'progress.streams has no effect: this server handles one request at a time in a process (wsgi.multithread'
+            ' is false), and an event stream would hold the process. Use a server with threads, or pprogress-events.'
+        )
+    return has_threads
+
+
+class EventStream:
+    """The body of a response: the events of a stream. It takes a place when the server asks for the first one.
+
+    So that a response which the server never sends, because a tween replaces it, holds no place.
+    """
+
+    def __init__(self, places: Places, progress_ids: Sequence[str], decisions: Decisions, check: Check) -> None:
+        self._places = places
+        self._woken = threading.Event()
+        self._texts = decisions.texts
+        self._has_place = False
+        self._check = check
+        self._stream = Stream(places.hub, progress_ids, decisions, self._woken.set, monotonic())
+
+    def __iter__(self) -> 'EventStream':
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._has_place:
+            self._has_place = self._places.take(self._stream, self._texts)
+            self._texts = {}
+            if not self._has_place:
+                raise StopIteration
+        while True:
+            step = self._stream.step(monotonic())
+            if isinstance(step, bytes):
+                return step
+            if step is Action.CLOSE:
+                self.close()
+                raise StopIteration
+            if step is Action.CHECK:
+                self._decide_again()
+            elif isinstance(step, float):
+                self._woken.wait(step)
+                self._woken.clear()
+
+    def _decide_again(self) -> None:
+        try:
+            decisions = self._check()
+        except StorageError:
+            self._stream.postpone(monotonic())
+        else:
+            self._stream.renew(decisions, monotonic())
+
+    def close(self) -> None:
+        """Free the place. Servers call this at the end of a response (PEP 3333)."""
+        self._places.leave(self._stream)
+
+
+def _subrequest_check(request: Any, progress_ids: Sequence[str]) -> Check:
+    """Return a function that decides about access again, with a new request of the same headers."""
+    # Not the request itself, whose transaction and database sessions have ended.
+    environ = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    factory = request.registry.queryUtility(IRequestFactory, default=Request)
+    invoke = request.invoke_subrequest
+
+    def check() -> Decisions | None:
+        question = AccessCheck(progress_ids)
+        try:
+            invoke(factory.blank('/', environ=environ | {CHECK_KEY: question}), use_tweens=True)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client's next request gets it as well)
+            log.info('An event stream ends, because access to its tasks could not be decided: %r', error)
+            return None
+        return question.decisions
+
+    return check
