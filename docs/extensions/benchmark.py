@@ -1,4 +1,7 @@
-"""The directives ``benchmarks`` and ``plot``: the figures of ``make bench``, from ``benchmarks/results.json``."""
+"""The figures of ``make bench``, from ``benchmarks/results.json``.
+
+The directive ``benchmarks`` is their table, ``plot`` a chart of some; ``ratio`` and ``ours`` are roles for one of them.
+"""
 
 import json
 from collections.abc import Callable, Iterable
@@ -8,7 +11,7 @@ from typing import Any
 from bars import Bar, Group, chart
 from docutils import nodes
 from generated import MarkdownDirective, table
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 RESULTS = Path(__file__).parents[2] / 'benchmarks' / 'results.json'
 
@@ -175,8 +178,23 @@ PLOTS: dict[str, Callable[[list[Row]], str | None]] = {
 }
 
 
+class FigureRole(SphinxRole):
+    """``{ratio}`figure | against` `` and ``{ours}`figure | against` ``: that of a figure, as text."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        self.env.note_dependency(str(RESULTS))
+        figure, against = ' '.join(self.text.split()).split(' | ')
+        for row in figures():
+            if (row['figure'], row['against']) == (figure, against):
+                text = f'{row["ratio"]:.2g}' if self.name == 'ratio' else _amount(row['ours'], row['unit'])
+                return [nodes.Text(text)], []
+        return [], [self.inliner.reporter.error(f'there is no figure {self.text!r}', line=self.lineno)]
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Add the directives."""
+    """Add the directives and the roles."""
+    app.add_role('ratio', FigureRole())
+    app.add_role('ours', FigureRole())
     app.add_directive('benchmarks', BenchmarksDirective)
     app.add_directive('plot', PlotDirective)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

@@ -114,7 +114,7 @@ def test_an_application():
 def outcomes(tmp_path_factory):
     """Run the contract as other projects do; return the names of failed and of passed tests by class or module."""
     directory = tmp_path_factory.mktemp('project')
-    document = ROOT.joinpath('docs', 'drivers.md').read_text('utf-8')
+    document = ROOT.joinpath('docs', 'reference', 'drivers.md').read_text('utf-8')
     for name, text in re.findall(r'```python\n# (\w+\.py)\n(.*?)```', document, re.DOTALL):
         directory.joinpath(name).write_text(text, 'utf-8')
     directory.joinpath('test_faults.py').write_text(FAULTS, 'utf-8')
