@@ -65,7 +65,7 @@ class Example(NamedTuple):
     patience: int = 30_000
 
 
-#: The states, as docs/widget.md lists them.
+#: The states, as docs/reference/element.md lists them.
 STATES = [
     Example('waiting', 'waiting', 'It has not started yet.', {'status': 'pending', 'label': 'Import of animals.csv'}),
     Example('running', 'running', 'The visitor may cancel it.', _WORK | {'cancellable': True}),

@@ -1,4 +1,4 @@
-"""The workers of ``docs/futures.rst``, with real processes: cancels and errors, which the page does not show."""
+"""The workers of ``docs/guides/parts.md``, with real processes: cancels and errors, which the page does not show."""
 
 import time
 from concurrent.futures import ProcessPoolExecutor

@@ -1,21 +1,17 @@
-"""The metrics of docs/operations.md."""
+"""The metrics of docs/guides/operations.md."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from pyramid_progress import ProgressError
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'operations.md'
+EXAMPLES = Path(__file__).parents[2] / 'examples' / 'guides'
 
 
-def test_metrics(make_app, monkeypatch, tmp_path):
+def test_metrics(make_app, monkeypatch):
     prometheus = pytest.importorskip('prometheus_client')
-    (code,) = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
-    assert len(code.splitlines()) <= 16
-    (tmp_path / 'metrics_of_tasks.py').write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
 
     def work(request):
         with request.progress.start('Import of customers.csv', tags=['import']):
@@ -31,7 +27,7 @@ def test_metrics(make_app, monkeypatch, tmp_path):
             return task.parts(2)
 
     def configure(config):
-        config.include('metrics_of_tasks')
+        config.include('metrics')
         config.add_route('work', '/work')
         config.add_view(work, route_name='work', renderer='json')
 

@@ -129,11 +129,11 @@ def test_a_route_prefix_works(make_app):
 
 
 class TestViewOfTheApplication:
-    """The view under the name that the script of pyams_utils polls, as docs/migration.md sets it up."""
+    """The view under the name that the script of pyams_utils polls, as docs/guides/migration-pyams.md sets it up."""
 
     @pytest.fixture
     def app(self, make_app):
-        document = Path(__file__).parents[2] / 'docs' / 'migration.md'
+        document = Path(__file__).parents[2] / 'docs' / 'guides' / 'migration-pyams.md'
         code = textwrap.dedent(re.search(r'( *config\.add_view\(\n.*?\n *\)\n)', document.read_text(), re.DOTALL)[1])
 
         def configure(config):

@@ -1,4 +1,4 @@
-"""docs/migration.md: the same calls of pyams_utils, from PyPI, and of this package."""
+"""docs/guides/migration-pyams.md: the same calls of pyams_utils, from PyPI, and of this package."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The configuration of nginx in docs/deployment.md, with an application under a prefix."""
+"""The configuration of nginx in docs/guides/deployment.md, with an application under a prefix."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.servers import Server, free_port
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'deployment.md'
+PAGE = Path(__file__).parents[2] / 'docs' / 'guides' / 'deployment.md'
 
 #: What Debian's configuration has around the block of a server, with all files in one directory.
 NGINX = """\

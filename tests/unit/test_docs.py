@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / 'docs'
 def documents():
     """Return the pages with sessions, in reStructuredText or Markdown."""
     paths = sorted([*DOCS.rglob('*.rst'), *DOCS.rglob('*.md')])
-    return [path for path in paths if '_build' not in path.parts and '>>> ' in path.read_text('utf-8')]
+    return [path for path in paths if 'build' not in path.parts and '>>> ' in path.read_text('utf-8')]
 
 
 @pytest.mark.parametrize('path', documents(), ids=lambda path: str(path.relative_to(DOCS)))

@@ -9,7 +9,9 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from celery import Celery
+from celery.signals import worker_process_init
 from plaster import get_settings
+from pyramid.paster import get_app
 
 import pyramid_progress
 from pyramid_progress.celery import ProgressTask
@@ -25,6 +27,18 @@ app.conf.task_acks_late = True
 data_dir = Path(settings['sales.data_dir'])
 
 
+@worker_process_init.connect
+def make_application(**_):
+    """Make the Pyramid application in each process of a worker, for ``new_request()``."""
+    get_app(os.environ['SALES_INI'])
+
+
+def result_of(path, text):
+    """Return the result of a task: the URL of a file, with the prefix of the request that sent the task."""
+    with pyramid_progress.new_request() as request:
+        return {'url': request.route_path('file', name=path.name), 'text': text}
+
+
 @app.task(base=ProgressTask, bind=True)
 def write_report(self, country):
     """Write the report of a country; return the name of its file, and the result that the bar shows."""
@@ -35,7 +49,7 @@ def write_report(self, country):
             self.progress.message = f'{country}, month {month}'
             time.sleep(0.05)  # the work
             file.write(f'{country},{month}\n')
-    return {'url': f'/files/{path.name}', 'text': f'Sales of {country}'}
+    return result_of(path, f'Sales of {country}')
 
 
 @app.task(base=ProgressTask, bind=True)
@@ -49,4 +63,4 @@ def make_archive(self, reports):
         for report in self.progress.track(reports):
             name = report['url'].rpartition('/')[2]
             archive.write(data_dir / name, name)
-    return {'url': f'/files/{path.name}', 'text': f'{len(reports)} reports'}
+    return result_of(path, f'{len(reports)} reports')
