@@ -23,6 +23,7 @@ install_requires = [
 redis = ['redis >= 5']
 # With what its Redis broker needs, as the demo's production.ini.
 celery = ['celery[redis] >= 5.3']
+push = ['starlette >= 0.40', 'uvicorn >= 0.30']
 tqdm = ['tqdm >= 4.66']
 terminal = ['rich >= 13']
 toolbar = ['pyramid_debugtoolbar >= 4.10']
@@ -32,6 +33,7 @@ docs = [*celery, *tqdm, *toolbar, 'furo', 'myst-parser', 'sphinx']
 test = [
     *redis,
     *celery,
+    *push,
     *tqdm,
     *terminal,
     *demo,
@@ -62,7 +64,7 @@ test = [
     'WebTest',
     'zope.sqlalchemy',
 ]
-dev = [*test, *docs, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'ruff']
+dev = [*test, *docs, 'check-manifest', 'coverage >= 7.10', 'mypy', 'nox', 'pillow', 'ruff']
 # The packages that `make bench` compares with, in the versions of the published figures.
 bench = [*test, 'celery-progress == 0.5', 'pyams_utils == 2.10.0']
 
@@ -104,6 +106,7 @@ setup(
         'demo': demo,
         'dev': dev,
         'docs': docs,
+        'push': push,
         'redis': redis,
         'terminal': terminal,
         'test': test,
@@ -112,6 +115,9 @@ setup(
     },
     entry_points={
         'beaker.backends': ['sqlite = pyramid_progress.beaker_sqlite:SqliteNamespaceManager'],
-        'console_scripts': ['pprogress = pyramid_progress.scripts.pprogress:main'],
+        'console_scripts': [
+            'pprogress = pyramid_progress.scripts.pprogress:main',
+            'pprogress-events = pyramid_progress.scripts.pprogress_events:main',
+        ],
     },
 )

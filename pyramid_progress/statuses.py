@@ -1,8 +1,8 @@
 """The functions that start, change and read the statuses of tasks.
 
 A status is a dict with ``status`` ('running', …), ``message``, ``length`` and ``current``, and, if the task was started
-with :func:`init_progress_status`, ``owner``, ``label``, ``tags`` and ``started``. ``docs/progress.rst`` shows the life
-of a task.
+with :func:`init_progress_status`, ``owner``, ``label``, ``tags`` and ``started``. ``docs/reference/life.rst`` shows the
+life of a task.
 
 Every function raises :class:`~pyramid_progress.storage.StorageError` if the store does not answer within
 ``progress.timeout``, and :class:`pyramid.exceptions.ConfigurationError` if the regions are not set up.

@@ -13,6 +13,9 @@ from docutils import nodes
 from generated import MarkdownDirective, table
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+#: How the names of the figures of push begin.
+_PUSH = 'push: '
+
 RESULTS = Path(__file__).parents[2] / 'benchmarks' / 'results.json'
 
 Row = dict[str, Any]
@@ -166,6 +169,19 @@ def _loop(rows: list[Row]) -> str | None:
     return _drawn('Time that a loop pays for its progress, beside tqdm', groups)
 
 
+def _push(rows: list[Row]) -> str | None:
+    """Draw what push is compared with in the subject ``push``."""
+    groups = []
+    for row in rows:
+        if row['figure'].startswith(_PUSH):
+            bars = [
+                Bar(row['figure'].removeprefix(_PUSH), row['ours'], _amount(row['ours'], row['unit']), True),
+                Bar(row['against'], row['theirs'], _amount(row['theirs'], row['unit']), False),
+            ]
+            groups.append(Group('', bars))
+    return _drawn('Push beside polling', groups, is_logarithmic=True)
+
+
 def _drawn(title: str, groups: list[Group], *, is_logarithmic: bool = False) -> str | None:
     groups = [group for group in groups if group.bars]
     return chart(title, groups, is_logarithmic=is_logarithmic) if groups else None
@@ -175,6 +191,7 @@ PLOTS: dict[str, Callable[[list[Row]], str | None]] = {
     'update': _update,
     'list': _list,
     'loop': _loop,
+    'push': _push,
 }
 
 
