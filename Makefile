@@ -64,7 +64,7 @@ bench: $(VENV)-bench/bench programs
 
 # The documentation, in build/docs. A warning is an error.
 docs: $(VENV)/docs
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --jobs 2 docs build/docs
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
 	@echo 'The documentation is in build/docs/index.html.'
 
 # The pictures of the documentation and of README.md, from the demo, with the system's Chromium.

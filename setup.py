@@ -29,7 +29,7 @@ terminal = ['rich >= 13']
 toolbar = ['pyramid_debugtoolbar >= 4.10']
 demo = [*toolbar, 'waitress']
 # The modules that the reference describes import the packages that they integrate.
-docs = [*celery, *tqdm, *toolbar, 'furo', 'myst-parser', 'sphinx']
+docs = [*celery, *push, *tqdm, *toolbar, 'furo', 'myst-parser', 'sphinx']
 test = [
     *redis,
     *celery,

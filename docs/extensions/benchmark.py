@@ -141,7 +141,7 @@ def _list(rows: list[Row]) -> str | None:
                 points[1] = row['theirs']
                 points[int(others.removesuffix(' of others').replace(',', ''))] = row['ours']
         bars = [
-            Bar(f'{others:,} of other users', time, _amount(time, 'µs'), True)
+            Bar(f'beside {others:,} {"task" if others == 1 else "tasks"} of others', time, _amount(time, 'µs'), True)
             for others, time in sorted(points.items())
         ]
         groups.append(Group({'Redis': 'ext:redis'}.get(store, store), bars))

@@ -58,7 +58,8 @@ def states() -> list[list[str]]:
     """Return the states, each with its comment."""
     types = STATIC.joinpath('types.d.ts').read_text('utf-8')
     (body,) = re.findall(r'export type State =(.*?);\n', types, re.DOTALL)
-    return [[f'`{name}`', comment] for comment, name in re.findall(r"/\*\* (.*?) \*/\s*\| '([\w-]+)'", body)]
+    found = re.findall(r"(?:/\*\* (.*?) \*/\s*)?\| '([\w-]+)'", body)
+    return [[f'`{name}`', comment] for comment, name in found]
 
 
 def sizes() -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The directives ``openapi`` and ``openapi-schema``: what ``docs/openapi.json`` says of a request, or of a value."""
+"""What ``docs/openapi.json`` says: the directives ``openapi``, ``openapi-errors`` and ``openapi-schema``."""
 
 import json
 from collections.abc import Iterable
@@ -42,13 +42,31 @@ class OperationDirective(_Directive):
             content = operation['requestBody']['content']
             schema = _type(content['application/json']['schema'])
             yield from ['', f'The body is a {schema}: {", ".join(f"`{media_type}`" for media_type in content)}.']
-        answers = []
+        rows, errors = [], []
         for code, answer in operation['responses'].items():
-            answer = _resolved(answer, description)
-            schema = answer.get('content', {}).get('application/json', {}).get('schema')
-            body = _type(schema) if schema else ''
-            answers.append([f'{code} {HTTPStatus(int(code)).phrase}', body, answer['description']])
-        yield from ['', *table(['answer', 'JSON', 'meaning'], answers)]
+            if '$ref' in answer:
+                errors.append(code)
+            else:
+                schema = answer.get('content', {}).get('application/json', {}).get('schema')
+                rows.append([_reason(code), _type(schema) if schema else '', answer['description']])
+        yield from ['', *table(['answer', 'JSON', 'meaning'], rows)]
+        yield from ['', f'[Errors](#errors): {", ".join(errors)}.']
+
+
+class ErrorsDirective(_Directive):
+    """``{openapi-errors}``: the errors that several requests have in common."""
+
+    def markdown(self) -> Iterable[str]:
+        description = self.description()
+        rows = {}
+        for item in description['paths'].values():
+            for operation in item.values():
+                for code, answer in operation['responses'].items():
+                    if '$ref' in answer:
+                        error = _resolved(answer, description)
+                        headers = ', '.join(f'`{name}`' for name in error.get('headers', {}) if name != 'Cache-Control')
+                        rows[code] = [_reason(code), headers, error['description']]
+        return table(['answer', 'headers', 'meaning'], [rows[code] for code in sorted(rows)])
 
 
 class SchemaDirective(_Directive):
@@ -77,6 +95,10 @@ def _resolved(item: dict[str, Any], description: dict[str, Any]) -> dict[str, An
     return item
 
 
+def _reason(code: str) -> str:
+    return f'{code} {HTTPStatus(int(code)).phrase}'
+
+
 def _type(schema: dict[str, Any]) -> str:
     """Return a short name of the type of a value."""
     if '$ref' in schema:
@@ -94,5 +116,6 @@ def _type(schema: dict[str, Any]) -> str:
 def setup(app: Any) -> dict[str, bool]:
     """Add the directives."""
     app.add_directive('openapi', OperationDirective)
+    app.add_directive('openapi-errors', ErrorsDirective)
     app.add_directive('openapi-schema', SchemaDirective)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
