@@ -14,21 +14,21 @@ from .programs import OPERATIONS, TASK, Ours
 
 TASKS = 100_000
 
+#: Beside how many tasks of others a list is measured.
+OTHERS = (1_000, 10_000, TASKS)
+
 #: After the turn of the other: how often to do it before it is timed, so that what was closed is open again.
 _WARM_UP = 50
 
 
 @cache
-def _programs(environment: Environment, kind: str) -> tuple[Ours, Ours]:
-    """Return two stores: one with many tasks, and one with one."""
-    return (
-        Ours(environment.settings(kind, f'{kind.removeprefix("ext:")}-many'), TASKS),
-        Ours(environment.settings(kind, f'{kind.removeprefix("ext:")}-one')),
-    )
+def _program(environment: Environment, kind: str, tasks: int) -> Ours:
+    """Return a store with so many tasks."""
+    return Ours(environment.settings(kind, f'{kind.removeprefix("ext:")}-{tasks}-tasks'), tasks)
 
 
 def _operation(kind: str, operation: str, environment: Environment) -> Comparison:
-    many, one = _programs(environment, kind)
+    many, one = _program(environment, kind, TASKS), _program(environment, kind, 1)
     return compare(_in_turn(many, operation), _in_turn(one, operation))
 
 
@@ -43,8 +43,8 @@ def _in_turn(ours: Ours, operation: str) -> Contender:
     return contender._replace(before=before)
 
 
-def _list(kind: str, environment: Environment) -> Comparison:
-    """Compare a list of a user's five tasks beside many tasks of another user, and beside one."""
+def _list(kind: str, others: int, environment: Environment) -> Comparison:
+    """Compare a list of a user's five tasks beside so many tasks of another user, and beside one."""
 
     def contender(ours: Ours) -> Contender:
         def run(count: int) -> None:
@@ -60,8 +60,7 @@ def _list(kind: str, environment: Environment) -> Comparison:
             init_progress_status(f'read-{number}', 'reader', 'Importing customers', ['import'], 1_000_000, 0)
         return Contender(run, before)
 
-    many, one = _programs(environment, kind)
-    return compare(contender(many), contender(one))
+    return compare(*(contender(_program(environment, kind, tasks)) for tasks in (others, 1)))
 
 
 class _Parts:
@@ -140,8 +139,14 @@ FIGURES = [
     for operation in OPERATIONS
 ]
 FIGURES += [
-    Figure(f'list of 5 tasks on {name}, {TASKS:,} of others', 'the same with 1', at_most(1.2), partial(_list, kind))
+    Figure(
+        f'list of 5 tasks on {name}, {others:,} of others',
+        'the same with 1',
+        at_most(1.2),
+        partial(_list, kind, others),
+    )
     for kind, name in _KINDS
+    for others in OTHERS
 ]
 FIGURES += [
     Figure(
