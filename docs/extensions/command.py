@@ -10,16 +10,17 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class CommandDirective(SphinxDirective):
-    """``{command} module``: the help of the command that this module is."""
+    """``{command} module``: the help of the command whose ``main()`` is in this module."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        command = [sys.executable, '-m', self.arguments[0], '--help']
+        code = f'from {self.arguments[0]} import main; main(["--help"])'
+        command = [sys.executable, '-c', code]
         variables = os.environ | {'COLUMNS': '88', 'NO_COLOR': '1'}
         done = subprocess.run(command, env=variables, capture_output=True, text=True)  # noqa: S603
-        if done.returncode:
-            raise self.error(f'{" ".join(command)} failed: {done.stderr}')
+        if done.returncode or not done.stdout:
+            raise self.error(f'{code} failed: {done.stderr}')
         return [nodes.literal_block(done.stdout, done.stdout, language='text')]
 
 
