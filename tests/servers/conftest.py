@@ -95,12 +95,12 @@ def start(tmp_path, redis_url):
     """Return a function that starts the application on a server with a region of a type."""
     with ExitStack() as stack:
 
-        def start(command, region):
+        def start(command, region, **more):
             folder = tmp_path / region.replace(':', '-')
             folder.mkdir()
             settings = {'cache.regions': 'default, persistent', 'cache.type': region, 'progress.namespace': str(folder)}
             settings |= {'cache.url': redis_url} if region == 'ext:redis' else {'cache.data_dir': str(folder)}
-            site = Site(command, folder, settings)
+            site = Site(command, folder, settings | more)
             stack.callback(kill, site.server)
             return site
 

@@ -26,10 +26,11 @@ LAYERS = {
     'configuration': ('web', 'work', 'runtime', 'model', 'system', 'version'),
     '__init__': ('configuration', 'progress', 'runtime', 'storage', 'version', 'work'),
     'celery': ('web', 'work', 'queries', 'statuses', 'runtime', 'storage', 'model', 'system'),
+    'asgi': ('web', 'runtime', 'storage'),
     'tqdm': ('work',),
     'toolbar': ('web', 'queries', 'runtime', 'storage', 'model'),
     'testing': ('web', 'work', 'queries', 'statuses', 'runtime', 'storage', 'model', 'system', '__init__'),
-    'scripts': ('queries', 'statuses', 'runtime', 'storage', 'model'),
+    'scripts': ('asgi', 'queries', 'statuses', 'runtime', 'storage', 'model'),
     'demo': ('__init__', 'celery', 'model', 'web'),
 }
 

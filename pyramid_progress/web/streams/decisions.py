@@ -34,6 +34,8 @@ class Decisions(NamedTuple):
     grants: Mapping[str, Grant]
     #: the records that they are about, as JSON texts
     texts: Mapping[str, str]
+    #: the time by the store's clock, in seconds
+    now: float
 
 
 class AccessCheck:
@@ -90,4 +92,4 @@ def decide(visitor: Visitor, progress_ids: Sequence[str]) -> Decisions:
         may_see = visitor.can_see(progress_id, status)
         may_cancel = may_see and CANCELLABLE in members and visitor.may_change(status)
         grants[progress_id] = Grant(identity_of(members), may_see, may_cancel)
-    return Decisions(visitor.localizer, grants, texts)
+    return Decisions(visitor.localizer, grants, texts, storage.now())

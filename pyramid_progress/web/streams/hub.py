@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ...model.status import UNKNOWN, decode, stalls_at, to_status
 from ...runtime import Store
 from ..description import describe, is_cancellable
-from .decisions import Identity, identity_of
+from .decisions import Decisions, Identity, identity_of
 
 log = logging.getLogger(__name__)
 
@@ -105,24 +105,22 @@ class Hub:
     def __len__(self) -> int:
         return len(self._changed)
 
-    def add(self, stream: 'Subscriber', texts: Mapping[str, str]) -> None:
+    def add(self, stream: Subscriber, decisions: Decisions) -> None:
         """Watch the tasks of a stream.
 
         :param stream: the stream, all of whose tasks count as changed
-        :param texts: the records of its tasks, as JSON texts, where they exist
-        :raises pyramid_progress.storage.StorageError: if the store does not answer
+        :param decisions: what its user may do with them, with their records
         """
-        now = self._store().storage.now()
         with self._lock:
             for progress_id in stream.progress_ids:
                 watched = self._tasks.get(progress_id)
                 if watched is None:
-                    watched = _Watched(TaskState(progress_id, texts.get(progress_id), now))
-                    self._tasks[progress_id] = watched
+                    state = TaskState(progress_id, decisions.texts.get(progress_id), decisions.now)
+                    watched = self._tasks[progress_id] = _Watched(state)
                 watched.streams.add(stream)
             self._changed[stream] = set(stream.progress_ids)
 
-    def remove(self, stream: 'Subscriber') -> None:
+    def remove(self, stream: Subscriber) -> None:
         """Forget a stream, and the tasks that no other one watches. It need not be known."""
         with self._lock:
             if self._changed.pop(stream, None) is None:
@@ -134,7 +132,7 @@ class Hub:
                     if not watched.streams:
                         del self._tasks[progress_id]
 
-    def take(self, stream: 'Subscriber') -> dict[str, TaskState]:
+    def take(self, stream: Subscriber) -> dict[str, TaskState]:
         """Return the states of those tasks of a stream that have changed since the last call, by id."""
         with self._lock:
             changed = self._changed.get(stream)
@@ -143,47 +141,47 @@ class Hub:
             self._changed[stream] = set()
             return {id: self._tasks[id].state for id in stream.progress_ids if id in changed}
 
-    def show_again(self, stream: 'Subscriber', progress_ids: Collection[str]) -> None:
+    def show_again(self, stream: Subscriber, progress_ids: Collection[str]) -> None:
         """Count some tasks of a stream as changed."""
         with self._lock:
             if stream in self._changed:
                 self._changed[stream].update(progress_ids)
 
-    def tick(self) -> Collection['Subscriber']:
+    def tick(self) -> Collection[Subscriber]:
         """Read the watched records once, and return the streams that have something to send."""
         with self._lock:
-            progress_ids = list(self._tasks)
-        if not progress_ids:
+            watched = dict(self._tasks)
+        if not watched:
             return ()
         started = monotonic()
         try:
             storage = self._store().storage
-            texts = storage.get_many_serialized(progress_ids)
+            texts = storage.get_many_serialized(list(watched))
             now = storage.now()
+            states = {
+                progress_id: TaskState(progress_id, texts.get(progress_id), now)
+                for progress_id, task in watched.items()
+                if texts.get(progress_id) != task.state.text or now > task.state.stalls_at
+            }
         except Exception as error:  # noqa: BLE001  (whatever it is, the hub goes on)
             self.pause = _TROUBLE_PAUSE
             return self._note_trouble(error)
         self.pause = max(storage.watch_interval, _REST * (monotonic() - started))
         woken: set[Subscriber] = set()
         with self._lock:
-            for progress_id in progress_ids:
-                watched = self._tasks.get(progress_id)
-                if watched is None:
-                    continue
-                text = texts.get(progress_id)
-                if text != watched.state.text or now > watched.state.stalls_at:
-                    watched.state = TaskState(progress_id, text, now)
-                    for stream in watched.streams:
-                        self._changed[stream].add(progress_id)
-                    woken |= watched.streams
+            for progress_id, state in states.items():
+                watched[progress_id].state = state
+                woken |= watched[progress_id].streams
+                for stream in watched[progress_id].streams:
+                    self._changed[stream].add(progress_id)
             if self.is_troubled:
                 self.is_troubled = False
                 for stream, changed in self._changed.items():
                     changed.update(stream.progress_ids)
-                return list(self._changed)
+                woken.update(self._changed)
         return woken
 
-    def _note_trouble(self, error: Exception) -> Collection['Subscriber']:
+    def _note_trouble(self, error: Exception) -> Collection[Subscriber]:
         if self.is_troubled:
             return ()
         self.is_troubled = True

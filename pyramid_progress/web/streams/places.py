@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Mapping
 
 from ...runtime import Runtime
 from ...system import process
+from .decisions import Decisions
 from .hub import Hub
 from .stream import Stream
 
@@ -39,19 +39,18 @@ class Places(process.Participant):
         """Whether there is no free place."""
         return self._is_stopped or len(self._streams) >= self.number
 
-    def take(self, stream: Stream, texts: Mapping[str, str]) -> bool:
+    def take(self, stream: Stream, decisions: Decisions) -> bool:
         """Give a stream a place and feed it; return False if there is none.
 
         :param stream: the stream, which is given back with :meth:`leave`
-        :param texts: the records of its tasks
-        :raises pyramid_progress.storage.StorageError: if the store does not answer
+        :param decisions: what its user may do
         """
         with self._lock:
             if self.are_taken:
                 return False
             self._streams.add(stream)
             try:
-                self.hub.add(stream, texts)
+                self.hub.add(stream, decisions)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._feed, name='progress-hub', daemon=True)
                     self._thread.start()

@@ -95,8 +95,8 @@ class EventStream:
     def __init__(self, places: Places, progress_ids: Sequence[str], decisions: Decisions, check: Check) -> None:
         self._places = places
         self._woken = threading.Event()
-        self._texts = decisions.texts
-        self._has_place = False
+        # Until it has a place.
+        self._decisions: Decisions | None = decisions
         self._check = check
         self._stream = Stream(places.hub, progress_ids, decisions, self._woken.set, monotonic())
 
@@ -104,11 +104,10 @@ class EventStream:
         return self
 
     def __next__(self) -> bytes:
-        if not self._has_place:
-            self._has_place = self._places.take(self._stream, self._texts)
-            self._texts = {}
-            if not self._has_place:
+        if self._decisions is not None:
+            if not self._places.take(self._stream, self._decisions):
                 raise StopIteration
+            self._decisions = None
         while True:
             step = self._stream.step(monotonic())
             if isinstance(step, bytes):

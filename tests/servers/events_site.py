@@ -1,0 +1,29 @@
+"""A Pyramid application with users, whose ini file the web server and pprogress-events share."""
+
+from pathlib import Path
+
+from pyramid.config import Configurator
+
+
+class HeaderPolicy:
+    """A security policy for which the header `X-User` names the user, until a file `signed-out` names that user."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def authenticated_userid(self, request):
+        userid = request.headers.get('X-User')
+        file = self._folder / 'signed-out'
+        return userid if not file.exists() or userid not in file.read_text() else None
+
+    def permits(self, request, context, permission):
+        return self.authenticated_userid(request) is not None
+
+
+def main(global_config, **settings):
+    """Make the application."""
+    folder = Path(global_config['here'])
+    with Configurator(settings=settings) as config:
+        config.include('pyramid_progress')
+        config.set_security_policy(HeaderPolicy(folder))
+        return config.make_wsgi_app()

@@ -1,0 +1,221 @@
+"""pprogress-events: the server of event streams beside an application."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.events import EventClient, RefusedError
+from support.servers import Server, free_port
+from support.waiting import wait_until
+
+import pyramid_progress
+from pyramid_progress import init_progress_status, set_progress_status, start_task
+
+INI = """
+[app:main]
+use = call:events_site:main
+pyramid.default_locale_name = en
+cache.regions = default, persistent
+cache.type = sqlite
+cache.data_dir = %(here)s
+"""
+
+COMMAND = [str(Path(sys.executable).with_name('pprogress-events'))]
+
+
+class EventServer(Server):
+    """pprogress-events with an ini file of its own, whose store this process shares."""
+
+    def __init__(self, folder, *arguments, **settings):
+        self.folder = folder
+        self.ini = folder / 'site.ini'
+        self.ini.write_text(INI + ''.join(f'{name} = {value}\n' for name, value in settings.items()))
+        port = free_port()
+        self.url = f'http://127.0.0.1:{port}'
+        environ = os.environ | {'PYTHONPATH': str(Path(__file__).parent)}
+        command = [*COMMAND, str(self.ini), '--listen', f'127.0.0.1:{port}', *arguments]
+        super().__init__(command, port, folder / 'log', env=environ)
+        pyramid_progress.configure(
+            {'cache.regions': 'default, persistent', 'cache.type': 'sqlite', 'cache.data_dir': str(folder)}
+        )
+
+    def open(self, *progress_ids, user='mary', **options):
+        headers = {'X-User': user} | options.pop('headers', {})
+        return EventClient(self.url + '/progress_events', *progress_ids, headers=headers, **options)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Return a function that starts pprogress-events with more arguments and settings."""
+    with ExitStack() as stack:
+
+        def serve(*arguments, **settings):
+            server = EventServer(tmp_path, *arguments, **settings)
+            stack.callback(server.stop)
+            return server
+
+        yield serve
+
+
+def test_a_task_from_its_start_to_its_end(serve):
+    server = serve()
+    with server.open('a') as client:
+        assert client.next() == {'id': 'a', 'status': 'unknown'}
+        with start_task('Export', progress_id='a', owner='mary', length=4) as task:
+            assert client.until(status='running')['cancellable'] is True
+            task.advance(3)
+            assert client.until(current=3)['label'] == 'Export'
+        assert client.until(status='finished')['current'] == 3
+        assert client.next() is None
+
+
+def test_the_headers_of_a_stream(serve):
+    server = serve()
+    with server.open('a') as client:
+        headers = client.response.headers
+        assert headers['Content-Type'] == 'text/event-stream'
+        assert headers['Cache-Control'] == 'no-store, no-transform'
+        assert headers['X-Accel-Buffering'] == 'no'
+
+
+def test_another_user_sees_nothing_and_a_user_who_signs_out_sees_no_more(serve):
+    server = serve()
+    init_progress_status('a', 'mary', 'Import')
+    with server.open('a', user='bob') as other, server.open('a', timeout=40) as client:
+        assert other.next() == {'id': 'a', 'status': 'unknown'}
+        assert client.next()['status'] == 'running'
+        (server.folder / 'signed-out').write_text('mary')
+        # The next run is decided about at once, and the owner is the same.
+        init_progress_status('a', 'mary', 'Secret')
+        assert client.next() is None
+
+
+def test_a_permission_that_the_user_does_not_have(serve):
+    server = serve(**{'progress.permission': 'watch'})
+    (server.folder / 'signed-out').write_text('mary')
+    with pytest.raises(RefusedError) as raised:
+        server.open('a')
+    assert raised.value.status == 403
+
+
+def test_places_are_bounded_for_each_client_and_for_all(serve):
+    server = serve(**{'progress.max_streams': 3, 'progress.max_streams_per_client': 2})
+    with ExitStack() as stack:
+        for client in ('10.0.0.1', '10.0.0.1', '10.0.0.2'):
+            stack.enter_context(server.open('a', headers={'X-Forwarded-For': client})).next()
+        for client in ('10.0.0.1', '10.0.0.3'):
+            with pytest.raises(RefusedError) as raised:
+                server.open('a', headers={'X-Forwarded-For': client})
+            assert raised.value.status == 503
+            assert raised.value.headers['Retry-After'] == '30'
+    # A client that closes its connection frees its place at once.
+    wait_until(lambda: can_open(server), 2)
+
+
+def can_open(server):
+    try:
+        server.open('a').response.close()
+    except RefusedError:
+        return False
+    return True
+
+
+def test_invalid_input_is_400_with_a_reason(serve):
+    server = serve()
+    for query in ('', '?progress_id=', '?progress_id=%FF', '?progress_id=a%00', '?' + 51 * 'progress_id=a&'):
+        with pytest.raises(RefusedError) as raised:
+            EventClient(server.url + '/progress_events' + query + '#')
+        assert raised.value.status == 400
+        assert '"message"' in raised.value.text
+
+
+def test_another_origin(serve):
+    server = serve(**{'progress.events_origins': 'https://www.example.org https://example.org:8443'})
+    with server.open('a', headers={'Origin': 'https://example.org:8443'}) as client:
+        headers = client.response.headers
+        assert headers['Access-Control-Allow-Origin'] == 'https://example.org:8443'
+        assert headers['Access-Control-Allow-Credentials'] == 'true'
+        assert headers['Vary'] == 'Origin'
+    with server.open('a', headers={'Origin': 'https://example.net'}) as client:
+        assert client.response.headers['Access-Control-Allow-Origin'] is None
+
+
+def test_a_client_that_reads_nothing_is_dropped(serve):
+    """The server waits for it until a timeout, and others do not notice."""
+    server = serve()
+    set_progress_status('big', message='x' * 100_000)
+    with socket.create_connection(('127.0.0.1', server.port)) as connection:
+        connection.sendall(b'GET /?progress_id=big HTTP/1.1\r\nHost: localhost\r\nX-User: mary\r\n\r\n')
+        with server.open('big') as client:
+            for current in range(100):
+                set_progress_status('big', current=current)
+                time.sleep(0.01)
+            assert client.until(current=99)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_the_streams_at_once(serve, number):
+    server = serve()
+    init_progress_status('a', None, 'Import')
+    with server.open('a') as client:
+        client.next()
+        started = time.monotonic()
+        server.process.send_signal(number)
+        assert client.next() is None
+        server.process.wait(10)
+        assert time.monotonic() - started < 3
+    assert 'Traceback' not in server.log
+    assert 'ERROR' not in server.log
+
+
+def run(*arguments, **options):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False, **options)
+
+
+def test_bad_arguments_are_a_sentence(tmp_path):
+    missing = run(str(tmp_path / 'missing.ini'))
+    assert missing.returncode == 2
+    assert 'missing.ini' in missing.stderr
+    assert 'Traceback' not in missing.stderr
+    assert run('site.ini', '--listen', '6544').returncode == 2
+    assert "'6544': must be HOST:PORT" in run('site.ini', '--listen', '6544').stderr
+
+
+def test_a_port_in_use_is_a_sentence(serve):
+    server = serve()
+    environ = os.environ | {'PYTHONPATH': str(Path(__file__).parent)}
+    second = run(str(server.ini), '--listen', f'127.0.0.1:{server.port}', env=environ)
+    assert second.returncode == 3
+    assert 'in use' in second.stderr
+    assert 'Traceback' not in second.stderr
+
+
+def test_an_application_without_the_add_on(tmp_path):
+    (tmp_path / 'bare.py').write_text(
+        'from pyramid.config import Configurator\n\n'
+        'def main(global_config, **settings):\n    return Configurator().make_wsgi_app()\n'
+    )
+    (tmp_path / 'bare.ini').write_text('[app:main]\nuse = call:bare:main\n')
+    result = run(str(tmp_path / 'bare.ini'), env=os.environ | {'PYTHONPATH': str(tmp_path)})
+    assert result.returncode == 2
+    assert 'includes pyramid_progress' in result.stderr
+
+
+def test_a_region_that_processes_do_not_share(tmp_path):
+    (tmp_path / 'site.ini').write_text(INI.replace('sqlite', 'memory'))
+    result = run(str(tmp_path / 'site.ini'), env=os.environ | {'PYTHONPATH': str(Path(__file__).parent)})
+    assert result.returncode == 2
+    assert 'type memory' in result.stderr
+
+
+def test_other_methods(serve):
+    server = serve()
+    with pytest.raises(RefusedError) as raised:
+        EventClient(server.url + '/progress_events', 'a', method='POST')
+    assert raised.value.status == 405
