@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     :param argv: its arguments; by default those of the process
-    :return: the exit code: 2 if the ini file is invalid, 130 after Ctrl-C; uvicorn exits with 3 if the address is in use
+    :return: the exit code: 2 if the ini file is invalid, 130 after Ctrl-C. uvicorn exits with 3 if it cannot listen
     """
     args = _parser().parse_args(argv)
     try:
