@@ -31,6 +31,9 @@ class Participant:
     def after_fork_in_child(self) -> None:
         """Replace locks that a thread of the parent may hold, and drop what belongs to the parent."""
 
+    def end_responses(self) -> None:
+        """End responses that do not end by themselves, because a server was asked to stop, and waits for them."""
+
     def drain(self) -> None:
         """Wait for work in progress, because the process ends. This precedes the :meth:`stop` of all participants."""
 
@@ -144,14 +147,19 @@ def handle_sigterm(wanted: bool | None) -> None:
     The signal then has the effect that it had before this call.
 
     :param wanted: True to install a handler, False not to; None to install one only if this is the main thread, SIGTERM
-        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded
+        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded. If the server
+        has a handler, such as that of gunicorn, which waits for all responses, None only makes that end them
     """
     if wanted is False:
         return
     previous = signal.getsignal(signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     if wanted is None:
-        if not is_main or previous is not signal.SIG_DFL or {'uwsgi', 'mod_wsgi'} & sys.modules.keys():
+        if not is_main or {'uwsgi', 'mod_wsgi'} & sys.modules.keys():
+            return
+        if previous is not signal.SIG_DFL:
+            if callable(previous) and not isinstance(previous, (_SigtermHandler, _EndResponses)):
+                signal.signal(signal.SIGTERM, _EndResponses(previous))
             return
     elif not is_main or previous is None:
         log.warning(
@@ -161,6 +169,24 @@ def handle_sigterm(wanted: bool | None) -> None:
         return
     if not isinstance(previous, _SigtermHandler):
         signal.signal(signal.SIGTERM, _SigtermHandler(previous))
+
+
+class _EndResponses:
+    """Ends the responses that do not end by themselves, and passes the signal on to the handler of the server.
+
+    :param previous: the handler of the server
+    """
+
+    def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
+        self._previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        _thread.start_new_thread(self._end_responses, ())  # for the reason that _SigtermHandler has
+        self._previous(number, frame)
+
+    def _end_responses(self) -> None:
+        for participant in list(_participants):
+            _call(participant.end_responses)
 
 
 class _SigtermHandler:

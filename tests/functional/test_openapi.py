@@ -70,6 +70,10 @@ CASES = [
     ),
     get('/progress_status', {}, 400),
     get('/progress_status', {'progress_id': 'x' * 256}, 400, HTML),
+    # The tasks have ended, and so the streams do.
+    get('/progress_events', {'progress_id': 'failed'}, 200),
+    get('/progress_events', {'progress_id': ['failed', 'finished']}, 200, {'Accept': 'text/event-stream'} | MARY),
+    get('/progress_events', {}, 400),
     get('/progress_tasks', {}, 200),
     get('/progress_tasks', {}, 200, JSON | {'X-User': 'root', 'X-Permissions': 'operate'}),
     get('/progress_tasks', {'tag': 'import', 'status': 'failed', 'before': '1.a'}, 200),
@@ -80,6 +84,8 @@ CASES = [
         for path, progress_id, status in (
             ('/progress_status', 'running', 200),
             ('/progress_status', '', 400),
+            ('/progress_events', 'running', 200),
+            ('/progress_events', '', 400),
             ('/progress_tasks', '', 200),
             ('/progress_tasks', b'\xff', 400),
         )
@@ -106,6 +112,8 @@ CASES = [
 ASKED = [
     get('/progress_status', {'progress_id': 'a'}, None),
     get('/progress_status', {'progress_id': 'a'}, None, method='HEAD'),
+    get('/progress_events', {'progress_id': 'a'}, None),
+    get('/progress_events', {'progress_id': 'a'}, None, method='HEAD'),
     get('/progress_tasks', {}, None),
     get('/progress_tasks', {}, None, method='HEAD'),
     post('/progress_cancel', {'progress_id': 'a'}, None),
@@ -126,7 +134,8 @@ def send(app, case):
         answer = app.post_json(path, content, headers=headers, status=status)
     else:
         query = urlencode(content, doseq=True)
-        answer = app.request(f'{path}?{query}', method=method, headers=headers, status=status or '*')
+        environ = {'wsgi.multithread': True}
+        answer = app.request(f'{path}?{query}', method=method, headers=headers, status=status or '*', environ=environ)
     check(answer, method, path)
     return answer
 
@@ -134,7 +143,7 @@ def send(app, case):
 @pytest.fixture
 def app(make_app, with_policy):
     """An application with users, and tasks of mary in all kinds of statuses."""
-    app = make_app(with_policy, **{'progress.operator_permission': 'operate'})
+    app = make_app(with_policy, **{'progress.operator_permission': 'operate', 'progress.streams': '1'})
     for name in ('failed', 'finished', 'odd'):
         init_progress_status(name, 'mary', 'Import', tags=['import'], length=10)
     set_progress_status('failed', 'failed', message='No good', current=4.5)
@@ -165,20 +174,33 @@ def test_an_answer(app, case):
 
 @pytest.mark.parametrize('case', ASKED, ids=name_of)
 def test_without_permission(make_app, with_policy, case):
-    assert send(make_app(with_policy, **{'progress.permission': 'watch'}), (*case[:4], '*')).status_int == 403
+    app = make_app(with_policy, **{'progress.permission': 'watch', 'progress.streams': '1'})
+    assert send(app, (*case[:4], '*')).status_int == 403
 
 
 @pytest.mark.parametrize('case', ASKED, ids=name_of)
 def test_a_store_that_is_down(make_app, with_policy, tmp_path, case):
-    app = make_app(with_policy, **{'cache.type': 'file', 'cache.data_dir': str(tmp_path)})
+    settings = {'cache.type': 'file', 'cache.data_dir': str(tmp_path), 'progress.streams': '1'}
+    app = make_app(with_policy, **settings)
     init_progress_status('a', 'mary', 'Import')
     for path in tmp_path.rglob('*.cache'):
         path.write_bytes(b'no pickle')
     assert send(app, (*case[:4], '*')).status_int == 503
 
 
+WITHOUT_STREAMS = [
+    get('/progress_events', {'progress_id': 'a'}, 404),
+    get('/progress_events', {'progress_id': 'a'}, 404, method='HEAD'),
+]
+
+
+@pytest.mark.parametrize('case', WITHOUT_STREAMS, ids=name_of)
+def test_without_streams(make_app, case):
+    send(make_app(), case)
+
+
 def test_each_documented_answer_is_given():
-    given_answers = {(case[0].lower(), case[1], str(case[4])) for case in CASES}
+    given_answers = {(case[0].lower(), case[1], str(case[4])) for case in CASES + WITHOUT_STREAMS}
     given_answers |= {(case[0].lower(), case[1], status) for case in ASKED for status in ('403', '503')}
     assert given_answers == {
         (method, path, status)

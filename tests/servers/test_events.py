@@ -1,6 +1,7 @@
 """Event streams in the servers of the matrix: they stream, or refuse and say why."""
 
 import contextlib
+import signal
 import time
 
 import pytest
@@ -79,3 +80,17 @@ def test_a_server_without_threads_refuses(start_streams, command):
         assert '"events"' not in site.read('/link').replace('&#34;', '"')
     assert 'wsgi.multithread' in site.log
     site.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ONE)
+def test_a_stop_ends_the_streams_at_once(start_streams, name):
+    """gunicorn waits for all responses, 30 s by default."""
+    if 'uwsgi' in name:
+        pytest.importorskip('pyuwsgi')
+    site = start_streams(ONE[name])
+    with EventClient(site.url + '/progress_events', 'unknown') as client:
+        client.next()
+        site.server.process.send_signal(signal.SIGTERM)
+        client.wait_for_end()
+        site.server.process.wait(5)

@@ -1,14 +1,19 @@
-"""The configuration of nginx in docs/guides/deployment.md, with an application under a prefix."""
+"""The configurations of nginx in the documentation: an application under a prefix, and event streams beside it."""
 
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from support.event_server import EventServer
+from support.events import EventClient
 from support.servers import Server, free_port
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'guides' / 'deployment.md'
+from pyramid_progress import set_progress_status
+
+GUIDES = Path(__file__).parents[2] / 'docs' / 'guides'
 
 #: What Debian's configuration has around the block of a server, with all files in one directory.
 NGINX = """\
@@ -18,6 +23,10 @@ error_log error.log;
 events {{}}
 http {{
     access_log off;
+    gzip on;
+    gzip_types *;
+    gzip_proxied any;
+    gzip_min_length 1;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
@@ -42,15 +51,19 @@ SERVERS = {
 
 @pytest.fixture
 def start_nginx(program, tmp_path):
-    """Return a function that starts nginx before a site, and returns the port of nginx."""
+    """Return a function that starts nginx with the configuration of a page, and returns the port of nginx.
+
+    It takes the URL of the server for each address in the configuration.
+    """
     servers = []
 
-    def start(site):
-        (block,) = re.findall(r'```nginx\n(.*?)```', PAGE.read_text(), re.DOTALL)
+    def start(page, **urls):
+        (block,) = re.findall(r'```nginx\n(.*?)```', (GUIDES / page).read_text(), re.DOTALL)
         port = free_port()
-        for old, new in (('80;', f'127.0.0.1:{port};'), ('127.0.0.1:6543', site.url.removeprefix('http://'))):
+        addresses = {f'127.0.0.1:{port_of_page[1:]}': url for port_of_page, url in urls.items()}
+        for old, new in {'80;': f'127.0.0.1:{port};', **addresses}.items():
             assert old in block
-            block = block.replace(old, new)
+            block = block.replace(old, new.removeprefix('http://'))
         user = 'user root;' if os.getuid() == 0 else ''
         (tmp_path / 'nginx.conf').write_text(NGINX.format(server=block, user=user))
         command = [program('nginx', 'nginx-light'), '-p', str(tmp_path), '-c', 'nginx.conf', '-g', 'daemon off;']
@@ -67,7 +80,7 @@ def start_nginx(program, tmp_path):
 @pytest.mark.parametrize('name', SERVERS)
 def test_an_application_under_a_prefix(start, start_nginx, name):
     site = start(SERVERS[name], 'sqlite')
-    port = start_nginx(site)
+    port = start_nginx('deployment.md', _6543=site.url)
     site.url = f'http://127.0.0.1:{port}/shop'
     link = site.get('/link')
     assert link['url'] == f'{site.url}/submit'
@@ -78,3 +91,23 @@ def test_an_application_under_a_prefix(start, start_nginx, name):
     site.wait_for(progress_id, status='running')
     site.cancel(progress_id)
     site.wait_for(progress_id, status='cancelled')
+
+
+@pytest.mark.slow
+def test_event_streams_beside_an_application(tmp_path, start, start_nginx):
+    """Each event arrives at once, although nginx compresses everything."""
+    site = start(SERVERS['gunicorn'], 'sqlite')
+    events = EventServer(tmp_path)
+    try:
+        port = start_nginx('push.md', _6543=site.url, _6544=events.url)
+        with EventClient(
+            f'http://127.0.0.1:{port}/progress_events', 'a', headers={'Accept-Encoding': 'gzip'}
+        ) as client:
+            assert client.next() == {'id': 'a', 'status': 'unknown'}
+            for current in range(5):
+                written = time.monotonic()
+                set_progress_status('a', current=current)
+                client.until(current=current)
+                assert time.monotonic() - written < 1
+    finally:
+        events.stop()

@@ -4,50 +4,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
+from support.event_server import COMMAND, INI, SERVERS, EventServer
 from support.events import EventClient, RefusedError
-from support.servers import Server, free_port
 from support.waiting import wait_until
 
-import pyramid_progress
 from pyramid_progress import init_progress_status, set_progress_status, start_task
-
-INI = """
-[app:main]
-use = call:events_site:main
-pyramid.default_locale_name = en
-cache.regions = default, persistent
-cache.type = sqlite
-cache.data_dir = %(here)s
-"""
-
-COMMAND = [str(Path(sys.executable).with_name('pprogress-events'))]
-
-
-class EventServer(Server):
-    """pprogress-events with an ini file of its own, whose store this process shares."""
-
-    def __init__(self, folder, *arguments, **settings):
-        self.folder = folder
-        self.ini = folder / 'site.ini'
-        self.ini.write_text(INI + ''.join(f'{name} = {value}\n' for name, value in settings.items()))
-        port = free_port()
-        self.url = f'http://127.0.0.1:{port}'
-        environ = os.environ | {'PYTHONPATH': str(Path(__file__).parent)}
-        command = [*COMMAND, str(self.ini), '--listen', f'127.0.0.1:{port}', *arguments]
-        super().__init__(command, port, folder / 'log', env=environ)
-        pyramid_progress.configure(
-            {'cache.regions': 'default, persistent', 'cache.type': 'sqlite', 'cache.data_dir': str(folder)}
-        )
-
-    def open(self, *progress_ids, user='mary', **options):
-        headers = {'X-User': user} | options.pop('headers', {})
-        return EventClient(self.url + '/progress_events', *progress_ids, headers=headers, **options)
 
 
 @pytest.fixture
@@ -189,7 +154,7 @@ def test_bad_arguments_are_a_sentence(tmp_path):
 
 def test_a_port_in_use_is_a_sentence(serve):
     server = serve()
-    environ = os.environ | {'PYTHONPATH': str(Path(__file__).parent)}
+    environ = os.environ | {'PYTHONPATH': str(SERVERS)}
     second = run(str(server.ini), '--listen', f'127.0.0.1:{server.port}', env=environ)
     assert second.returncode == 3
     assert 'in use' in second.stderr
@@ -209,7 +174,7 @@ def test_an_application_without_the_add_on(tmp_path):
 
 def test_a_region_that_processes_do_not_share(tmp_path):
     (tmp_path / 'site.ini').write_text(INI.replace('sqlite', 'memory'))
-    result = run(str(tmp_path / 'site.ini'), env=os.environ | {'PYTHONPATH': str(Path(__file__).parent)})
+    result = run(str(tmp_path / 'site.ini'), env=os.environ | {'PYTHONPATH': str(SERVERS)})
     assert result.returncode == 2
     assert 'type memory' in result.stderr
 

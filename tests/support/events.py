@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import zlib
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -39,6 +40,8 @@ class EventClient:
             self.response = urlopen(request, timeout=timeout)  # noqa: S310
         except HTTPError as error:
             raise RefusedError(error) from None
+        is_compressed = self.response.headers['Content-Encoding'] == 'gzip'
+        self._lines = _decompressed(self.response) if is_compressed else self.response
 
     def __enter__(self):
         return self
@@ -49,7 +52,7 @@ class EventClient:
     def next(self):
         """Return the data of the next event, with its name as ``event`` if it has one; None at the end."""
         event = {}
-        for line in self.response:
+        for line in self._lines:
             field, _, value = line.decode().rstrip('\n').partition(': ')
             if not field and event:
                 return event
@@ -73,3 +76,12 @@ class EventClient:
         with contextlib.suppress(OSError):
             while self.next() is not None:
                 pass
+
+
+def _decompressed(response):
+    """Yield the lines of a compressed response as they arrive."""
+    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    rest = b''
+    while chunk := response.read1():
+        *lines, rest = (rest + decompressor.decompress(chunk)).split(b'\n')
+        yield from (line + b'\n' for line in lines)

@@ -67,6 +67,9 @@ class Places(process.Participant):
             self.hub.remove(stream)
 
     def stop(self) -> None:
+        self.end_responses()
+
+    def end_responses(self) -> None:
         self._is_stopped = True
         for stream in list(self._streams):
             stream.close()

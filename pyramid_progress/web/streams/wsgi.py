@@ -54,9 +54,9 @@ def progress_events(request: Any) -> Response:
         raise HTTPServiceUnavailable(
             'There is no place for another event stream.', headers={'Retry-After': str(RETRY_AFTER)}
         )
+    decisions = decide(visitor, progress_ids)
     if request.method == 'HEAD':
         return _response()
-    decisions = decide(visitor, progress_ids)
     app_iter = EventStream(places, progress_ids, decisions, _subrequest_check(request, progress_ids))
     return _response(app_iter=app_iter)
 
