@@ -147,8 +147,8 @@ def handle_sigterm(wanted: bool | None) -> None:
     The signal then has the effect that it had before this call.
 
     :param wanted: True to install a handler, False not to; None to install one only if this is the main thread, SIGTERM
-        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded. If the server
-        has a handler, such as that of gunicorn, which waits for all responses, None only makes that end them
+        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded. If there is
+        a handler, such as that of gunicorn, which waits for all responses, None only makes it end those as well
     """
     if wanted is False:
         return
