@@ -25,4 +25,4 @@ def export_view(request):
 def export(task):
     """The work. It has the locale of the request that submitted it."""
     with pyramid_progress.new_request() as request:
-        task.message = request.localizer.translate(_('sorting', default='Sorting'))
+        task.finish(request.localizer.translate(_('done', default='All customers are exported')))

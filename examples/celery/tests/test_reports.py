@@ -11,11 +11,11 @@ from pyramid_progress import testing
 
 @pytest.fixture(scope='session')
 def app():
-    """The application. Celery runs a task where it is sent."""
+    """The application. Celery runs a task where it is sent, and keeps results in memory."""
     app = get_app(str(Path(__file__).parents[1] / 'production.ini'))
     from sales.worker import app as celery  # the module reads the ini file that the application names
 
-    celery.conf.task_always_eager = True
+    celery.conf.update(task_always_eager=True, result_backend='cache+memory://')
     return app
 
 
@@ -28,6 +28,7 @@ def progress(app):
 @pytest.mark.parametrize(('button', 'text'), [('one', 'Sales of France'), ('chord', '5 reports')])
 def test_a_report(app, tmp_path, monkeypatch, button, text):
     monkeypatch.setattr('sales.worker.data_dir', tmp_path)
+    monkeypatch.setattr('sales.worker.time.sleep', lambda seconds: None)  # the work
     browser = webtest.TestApp(app)
     page = browser.get('/').form.submit(button, status=303)
     status = testing.wait_for(page.location.rpartition('/')[2])

@@ -56,4 +56,6 @@ async function follow(progressId: string): Promise<void> {
   });
 }
 
-document.querySelector('#export')!.addEventListener('click', startExport);
+const button = document.querySelector<HTMLButtonElement>('#export')!;
+button.addEventListener('click', startExport);
+button.disabled = false;
