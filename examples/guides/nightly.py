@@ -15,7 +15,7 @@ def main():
     last = pyramid_progress.get_progress_status(PROGRESS_ID, acknowledge=False)
     if last['status'] in ('pending', 'running', 'cancelling'):
         sys.exit('The last run has not ended.')
-    # All users who know the id see the task, which has no owner. They could cancel it as well.
+    # The task has no owner: all users who know its id see it, and could cancel it.
     with pyramid_progress.start_task('Reindexing', progress_id=PROGRESS_ID, cancellable=False) as task:
         for number in task.track(range(100)):
             task.message = f'Document {number}'

@@ -15,13 +15,19 @@ from urllib.request import urlopen
 from zipfile import ZipFile
 
 import pytest
+from pyramid.paster import get_appsettings
+from support.examples import EXAMPLES, GUIDES, load
 from support.servers import RedisServer
 from support.visitor import Visitor
 from support.waiting import wait_until
 
+from pyramid_progress import configure, testing
+
 pytest.importorskip('celery')
 
-EXAMPLE = Path(__file__).parents[2] / 'examples' / 'celery'
+from celery import Celery
+
+EXAMPLE = EXAMPLES / 'celery'
 
 
 class Site(Visitor):
@@ -31,6 +37,7 @@ class Site(Visitor):
         super().__init__(url)
         self.url = url
         self.log = log
+        self.ini_file = log.with_name('production.ini')
 
     def send(self, button):
         """Press a button, and return the progress id in the URL of the page."""
@@ -109,6 +116,19 @@ def test_a_killed_worker_s_messages_are_delivered_again():
     command = [sys.executable, '-c', textwrap.dedent(program)]
     printed = subprocess.run(command, env=environ, capture_output=True, check=True, text=True, timeout=60).stdout
     assert ast.literal_eval(printed) == {'sales.worker.make_archive': True, 'sales.worker.write_report': True}
+
+
+@pytest.mark.slow
+def test_a_message_from_elsewhere(site, monkeypatch):
+    """The example of docs/guides/celery.md, whose sender does not have the module of the tasks."""
+    monkeypatch.syspath_prepend(EXAMPLE)  # the ini file names the application
+    settings = get_appsettings(str(site.ini_file))
+    configure(settings)
+    sender = Celery('sender', broker=settings['celery.broker'], set_as_current=False)
+    progress_id = load(GUIDES / 'send_task.py').send_report(testing.DummyRequest(), sender, 'France')
+    status = testing.wait_for(progress_id)
+    assert status['label'] == 'Sales of France'
+    assert status['result']['url'] == f'/files/France-{progress_id}.csv'
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def result_of(path, text):
 
 @app.task(base=ProgressTask, bind=True)
 def write_report(self, country):
-    """Write the report of a country; return the name of its file, and the result that the bar shows."""
+    """Write the report of a country; return the result that the bar shows."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / f'{country}-{self.request.id}.csv'
     with path.open('w') as file:
