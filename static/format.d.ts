@@ -1,5 +1,5 @@
 /**
- * Writes numbers and times as the server does (`web/format.py`).
+ * Writes numbers as the server does (`web/format.py`).
  *
  * @import { Status, Words } from './types.js'
  */
@@ -14,7 +14,5 @@ export declare function formatNumber(value: number, lang?: string, options?: Int
 export declare function fill(sentence: string | undefined, values: Record<string, string>): string;
 /** The amount, or '' if a percentage shows the same. @param {Status} status @param {Words} words @param {string} [lang] */
 export declare function formatCount({ current, length }: Status, words: Words, lang?: string): string;
-/** In the two longest units. @param {number} ms @param {Words} words @param {string} [lang] */
-export declare function formatElapsed(ms: number, words: Words, lang?: string): string;
 /** @param {string[]} parts */
 export declare function join(...parts: string[]): string;

@@ -1,13 +1,11 @@
 /**
- * Writes numbers and times as the server does (`web/format.py`).
+ * Writes numbers as the server does (`web/format.py`).
  *
  * @import { Status, Words } from './types.js'
  */
 
 /** @type {Record<string, Intl.NumberFormat>} */
 const formats = {};
-/** In seconds. */
-const UNITS = { days: 86400, hours: 3600, minutes: 60, seconds: 1 };
 
 /**
  * In the browser's language if `lang` is not a language.
@@ -33,20 +31,6 @@ export function formatCount({ current, length }, words, lang) {
   if (!length || length < 2 || length === 100 || !Number.isInteger(done) || !Number.isInteger(length)) return '';
   const most = Math.min(Math.max(done, 0), length);
   return fill(words.count, { current: formatNumber(most, lang), length: formatNumber(length, lang) });
-}
-
-/** In the two longest units. @param {number} ms @param {Words} words @param {string} [lang] */
-export function formatElapsed(ms, words, lang) {
-  let word;
-  let rest = Math.floor(ms / 1000);
-  /** @type {Record<string, string>} */
-  const values = {};
-  for (const [unit, size] of Object.entries(UNITS)) {
-    if (rest >= size) word ??= unit;
-    values[unit] = formatNumber(Math.floor(rest / size), lang);
-    rest %= size;
-  }
-  return fill(words[word ?? 'seconds'], values);
 }
 
 /** @param {string[]} parts */

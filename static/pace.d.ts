@@ -1,18 +1,16 @@
 /**
- * Writes the time left and the rate of a task. It is loaded with the first estimate.
+ * Writes times and rates of a task. It is loaded for the first one.
  *
- * @import { Estimate, Status } from './types.js'
+ * @import { Estimate, Status, Words } from './types.js'
  */
-import type { Estimate, Status } from './types.js';
+import type { Estimate, Status, Words } from './types.js';
+/** The time since the start, in the two longest units, as the server writes it. @param {number} ms @param {Words} words @param {string} [lang] */
+export declare function formatElapsed(ms: number, words: Words, lang?: string): string;
 /** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
 export declare function formatDuration(ms: number, lang?: string): string;
 /**
- * @param {Status} status @param {Estimate} estimate
- * @param {Record<string, string>} words of the page @param {string} [lang]
+ * The time left and the rate.
+ *
+ * @param {Status} status @param {Estimate} estimate @param {Words} words @param {string} [lang]
  */
-export declare function formatPace(
-  { current }: Status,
-  estimate: Estimate,
-  words: Record<string, string>,
-  lang?: string,
-): string;
+export declare function formatPace({ current }: Status, estimate: Estimate, words: Words, lang?: string): string;

@@ -1,10 +1,27 @@
 /**
- * Writes the time left and the rate of a task. It is loaded with the first estimate.
+ * Writes times and rates of a task. It is loaded for the first one.
  *
- * @import { Estimate, Status } from './types.js'
+ * @import { Estimate, Status, Words } from './types.js'
  */
 
 import { fill, formatNumber } from './format.js';
+
+/** In seconds. */
+const UNITS = { days: 86400, hours: 3600, minutes: 60, seconds: 1 };
+
+/** The time since the start, in the two longest units, as the server writes it. @param {number} ms @param {Words} words @param {string} [lang] */
+export function formatElapsed(ms, words, lang) {
+  let word;
+  let rest = Math.floor(ms / 1000);
+  /** @type {Record<string, string>} */
+  const values = {};
+  for (const [unit, size] of Object.entries(UNITS)) {
+    if (rest >= size) word ??= unit;
+    values[unit] = formatNumber(Math.floor(rest / size), lang);
+    rest %= size;
+  }
+  return fill(words[word ?? 'seconds'], values);
+}
 
 /** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
 export function formatDuration(ms, lang) {
@@ -19,8 +36,9 @@ export function formatDuration(ms, lang) {
 }
 
 /**
- * @param {Status} status @param {Estimate} estimate
- * @param {Record<string, string>} words of the page @param {string} [lang]
+ * The time left and the rate.
+ *
+ * @param {Status} status @param {Estimate} estimate @param {Words} words @param {string} [lang]
  */
 export function formatPace({ current }, estimate, words, lang) {
   const hasEnd = estimate.left < Infinity;

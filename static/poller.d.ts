@@ -1,14 +1,15 @@
 /**
- * Follows tasks by polling their status URL.
+ * Follows tasks by polls, or by a stream.
  *
- * @import { Estimate, Page, Poll, Sample, State, Status, WatchOptions } from './types.js'
+ * @import { Stream } from './stream.js'
+ * @import { Batch, Estimate, Page, Poll, Sample, State, Status, WatchOptions } from './types.js'
  */
-import type { Estimate, Page, Poll, State, Status, WatchOptions } from './types.js';
+import type { Batch, Estimate, Page, Poll, State, Status, WatchOptions } from './types.js';
 /** Turbo replaces it when it visits another page. */
 export declare function pageConfig(): Page;
 /** The completed share in percent, rounded down to one decimal. @param {Status} status */
 export declare function percentage({ status, current, length }: Status): number | undefined;
-/** What one bar knows of its task, also while it is not polled. */
+/** What a bar knows of its task. */
 export declare class Watch {
   #private;
   id: string;
@@ -23,7 +24,7 @@ export declare class Watch {
   /** Its expected time. */
   end: number;
   askedAt: number;
-  /** Whether an answer showed the task before its end. */
+  /** Whether an answer came before the end. */
   wasActive: boolean;
   /** @type {Estimate | undefined} */
   estimate: Estimate | undefined;
@@ -45,6 +46,9 @@ export declare const poll: Poll;
 /** Polls a status URL while it has watches. */
 export declare class ProgressPoller {
   #private;
+  url: string;
+  /** @type {Set<Watch>} */
+  watches: Set<Watch>;
   /** Of the server, which rounds its time down to a second. */
   clockOffset: number;
   /** The one that the page's bars share. @param {string} url */
@@ -55,4 +59,20 @@ export declare class ProgressPoller {
   add(watch: Watch): void;
   /** @param {Watch} watch */
   remove(watch: Watch): void;
+  /** @param {number} time of the next poll, at the latest */
+  schedule(time: number): void;
+  /** The requests for some tasks. @param {{ id: string }[]} tasks @param {string} [base] */
+  batches(
+    tasks: {
+      id: string;
+    }[],
+    base?: string,
+  ): Batch[];
+  /** @param {string[]} ids @param {Record<string, Status | undefined>} answers @param {number} now */
+  receive(ids: string[], answers: Record<string, Status | undefined>, now: number): void;
+  /** Returns the time of `Retry-After`. @param {Headers} headers */
+  readHeaders(headers: Headers): number;
+  /** @param {string[]} ids @param {(watch: Watch) => void} callback */
+  forEach(ids: string[], callback: (watch: Watch) => void): void;
+  sweep(): void;
 }

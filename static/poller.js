@@ -1,21 +1,22 @@
 /**
- * Follows tasks by polling their status URL.
+ * Follows tasks by polls, or by a stream.
  *
- * @import { Estimate, Page, Poll, Sample, State, Status, WatchOptions } from './types.js'
+ * @import { Stream } from './stream.js'
+ * @import { Batch, Estimate, Page, Poll, Sample, State, Status, WatchOptions } from './types.js'
  */
 
 const FINAL_STATES = ['finished', 'failed', 'cancelled', 'lost', 'signed-out', 'forbidden'];
 const STATE_WORDS = ['finished', 'failed', 'cancelled', 'stalled', 'cancelling'];
 /** Of a task with a rate. All times are in ms. */
 const POLLS_PER_TASK = 37;
-/** An interval grows by at most this factor, because the first rates are inaccurate. */
+/** Of intervals. The first rates are inaccurate. */
 const MAX_GROWTH = 1.5;
-/** Without a rate, an interval grows by this factor. */
+/** Without a rate. */
 const IDLE_GROWTH = 1.15;
 const MAX_IDLE_INTERVAL = 2000;
 const UNKNOWN_INTERVAL = 30000;
 const MAX_SAMPLES = 8;
-/** Of the rate in the later half of the samples. */
+/** In the later half of the samples. */
 const MAX_RATE_DEVIATION = 1 / 3;
 /** A task with so many is lost. */
 const MAX_MISSES = 3;
@@ -23,11 +24,13 @@ const MAX_MISSES = 3;
 const MAX_IDS = 50;
 const MAX_URL_LENGTH = 4096;
 const REQUEST_TIMEOUT = 10000;
+/** The first poll waits for a stream. */
+const STREAM_DELAY = 1000;
 const MIN_RETRY_DELAY = 1000;
 const MAX_RETRY_DELAY = 30000;
 /** From an expected end to the poll for it. */
 const END_DELAY = 100;
-/** With so many bars, one is always near its end: no poll is early for it. */
+/** One of so many is always near its end. */
 const MANY_BARS = 10;
 /** By HTTP status; 0 is a redirect. @type {Record<number, State>} */
 const ERROR_STATES = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden' };
@@ -65,7 +68,7 @@ function isSameRun(one, other) {
   return one.started ? one.started === other.started : JSON.stringify(one) === JSON.stringify(other);
 }
 
-/** What one bar knows of its task, also while it is not polled. */
+/** What a bar knows of its task. */
 export class Watch {
   #listener;
   #interval;
@@ -78,7 +81,7 @@ export class Watch {
   /** Its expected time. */
   end = Infinity;
   askedAt = -Infinity;
-  /** Whether an answer showed the task before its end. */
+  /** Whether an answer came before the end. */
   wasActive = false;
   /** @type {Estimate | undefined} */
   estimate;
@@ -156,14 +159,16 @@ export class Watch {
   /** @param {Status} status @param {number} now @returns {Estimate | undefined} */
   #measure({ current, length }, now) {
     const samples = this.#samples;
-    const last = samples.at(-1)?.current ?? -Infinity;
-    if (typeof current !== 'number' || current < last) samples.length = 0;
-    else if (current > last && samples.push({ at: now, current, length }) > MAX_SAMPLES) samples.shift();
+    const last = samples.at(-1) ?? { at: -Infinity, current: -Infinity };
+    if (typeof current !== 'number' || current < last.current) samples.length = 0;
+    // A stream brings more answers than polls.
+    else if (current > last.current && now - last.at > this.interval * 0.9) samples.push({ at: now, current, length });
+    if (samples.length > MAX_SAMPLES) samples.shift();
     const at = samples.at(-1)?.at ?? 0;
     // A task that stands still for longer than it moved has no rate.
     const rate = now - at <= at - (samples[0]?.at ?? at) ? rateOf(samples) : NaN;
     const total = typeof length === 'number' ? length : NaN;
-    // A position is older than its poll: the earliest end is the most exact.
+    // A position is older than its answer: the earliest end is the most exact.
     this.end = Math.min(...samples.map((sample) => sample.at + (total - sample.current) / rate)) || Infinity;
     const pace = total / rate / POLLS_PER_TASK;
     this.#interval = Math.min(
@@ -195,9 +200,10 @@ export const poll = (url, id, listener, options) => {
 
 /** Polls a status URL while it has watches. */
 export class ProgressPoller {
-  #url;
   /** @type {Set<Watch>} */
-  #watches = new Set();
+  watches = new Set();
+  /** @type {Stream | undefined} */
+  #stream;
   /** @type {BroadcastChannel | undefined} */
   #channel;
   #timer = 0;
@@ -221,48 +227,58 @@ export class ProgressPoller {
 
   /** @param {string} url */
   constructor(url) {
-    this.#url = url;
+    this.url = url;
   }
 
   /** @param {Watch} watch */
   add(watch) {
     if (!VALID_ID.test(watch.id)) return watch.become('unknown');
-    if (watch.over || this.#watches.has(watch)) return;
-    if (!this.#watches.size) this.#open();
-    this.#watches.add(watch);
-    this.#schedule(performance.now() + (watch.known ? this.#jitter(watch.min) : watch.delay));
+    if (watch.over || this.watches.has(watch)) return;
+    if (!this.watches.size) this.#open();
+    this.watches.add(watch);
+    this.#stream?.add(watch);
+    this.schedule(performance.now() + (watch.known ? this.#jitter(watch.min) : watch.delay));
   }
 
   /** @param {Watch} watch */
   remove(watch) {
-    if (this.#watches.delete(watch) && !this.#watches.size) this.#close();
+    if (this.watches.delete(watch) && !this.watches.size) this.#close();
   }
 
   #open() {
     document.addEventListener('visibilitychange', this.#onVisibilityChange);
-    // A hidden page does not poll: other pages of the account send it the ends.
-    const { channel } = pageConfig();
+    const { channel, events, src = '' } = pageConfig();
+    // Other status URLs have no streams.
+    if (events && navigator.locks && new URL(src, document.baseURI).href === this.url) {
+      this.#notBefore = performance.now() + STREAM_DELAY;
+      import('./stream.js').then(
+        ({ Stream }) => this.watches.size && (this.#stream ??= new Stream(this, events, channel)),
+        () => {}, // the page polls
+      );
+    }
+    // A hidden page does not poll: others send it the ends.
     if (!channel) return;
-    this.#channel = new BroadcastChannel(`${channel} ${this.#url}`);
+    this.#channel = new BroadcastChannel(`${channel} ${this.url}`);
     this.#channel.onmessage = ({ data: [id, status] }) => {
-      this.#forEach([id], (watch) => watch.answer(status, performance.now()));
-      this.#sweep();
+      this.forEach([id], (watch) => watch.answer(status, performance.now()));
+      this.sweep();
     };
   }
 
   #close() {
     this.#request?.abort();
-    this.#request = undefined;
+    this.#stream?.close();
+    this.#request = this.#stream = undefined;
     this.#cancel();
     document.removeEventListener('visibilitychange', this.#onVisibilityChange);
     this.#channel?.close();
     this.#channel = undefined;
-    if (pollers.get(this.#url) === this) pollers.delete(this.#url);
+    if (pollers.get(this.url) === this) pollers.delete(this.url);
   }
 
   #onVisibilityChange = () => {
     this.#cancel();
-    this.#schedule(performance.now());
+    this.schedule(performance.now());
   };
 
   #cancel() {
@@ -276,7 +292,7 @@ export class ProgressPoller {
   }
 
   /** @param {number} time of the next poll, at the latest */
-  #schedule(time) {
+  schedule(time) {
     const at = Math.max(time, this.#notBefore);
     if (at >= this.#due) return;
     this.#cancel();
@@ -286,23 +302,22 @@ export class ProgressPoller {
   }
 
   async #poll() {
-    this.#sweep();
-    if (!this.#watches.size) return;
+    this.#cancel();
+    this.sweep();
+    const now = performance.now();
+    const due = this.#polled.filter((watch) => watch.isDue(now));
+    if (!due.length) return this.#scheduleNext(-1);
     const request = (this.#request = new AbortController());
     const timeout = setTimeout(() => request.abort(), REQUEST_TIMEOUT);
-    const now = performance.now();
-    const watches = [...this.#watches];
     this.#sentAt = now;
-    this.#notBefore = now + Math.min(...watches.map(({ min }) => min));
-    this.#cancel();
-    const due = watches.filter((watch) => watch.isDue(now));
+    this.#notBefore = now + Math.min(...due.map(({ min }) => min));
     for (const watch of due) watch.askedAt = now;
-    const waits = await Promise.all(this.#batches(due).map((ids) => this.#ask(ids, request)));
+    const waits = await Promise.all(this.batches(due).map((batch) => this.#ask(batch, request)));
     clearTimeout(timeout);
     if (this.#request !== request) return;
     this.#request = undefined;
-    this.#sweep();
-    if (this.#watches.size) this.#scheduleNext(Math.max(...waits));
+    this.sweep();
+    this.#scheduleNext(Math.max(...waits));
   }
 
   /** @param {number} wait negative without an error */
@@ -312,22 +327,27 @@ export class ProgressPoller {
     this.#cancel();
     if (wait < 0) {
       this.#failures = 0;
-      this.#schedule(Math.min(scheduled, now + this.#pause(now)));
+      this.schedule(Math.min(scheduled, now + this.#pause(now)));
     } else {
       this.#notBefore = Math.max(this.#notBefore, now + wait * (1 + Math.random() / 10));
-      this.#schedule(now + this.#jitter(Math.min(MIN_RETRY_DELAY * 2 ** this.#failures, MAX_RETRY_DELAY)));
+      this.schedule(now + this.#jitter(Math.min(MIN_RETRY_DELAY * 2 ** this.#failures, MAX_RETRY_DELAY)));
       this.#failures += 1;
     }
   }
 
+  /** Those that no stream delivers. */
+  get #polled() {
+    return [...this.watches].filter(({ id }) => !this.#stream?.delivers(id));
+  }
+
   /** @param {number} now */
   #pause(now) {
-    const watches = [...this.#watches].filter(({ state }) => state !== 'unknown');
+    const watches = this.#polled.filter(({ state }) => state !== 'unknown');
     // A page with several requests a poll polls less often.
-    const stretch = Math.sqrt(this.#batches(watches).length);
+    const stretch = Math.sqrt(this.batches(watches).length);
     const shortest = Math.min(...watches.map(({ interval, max }) => Math.min(interval * stretch, max)));
     const factor = 0.98 + Math.random() / 25;
-    const pauses = [...this.#watches].map((watch) => {
+    const pauses = this.#polled.map((watch) => {
       if (watch.state === 'unknown') return watch.askedAt + UNKNOWN_INTERVAL * factor - now;
       // From poll to poll; after a slow answer comes a pause.
       const regular = Math.max(shortest * factor - (now - this.#sentAt), watch.min);
@@ -340,29 +360,30 @@ export class ProgressPoller {
     return Math.min(...pauses);
   }
 
-  /** The ids for each request. @param {Watch[]} watches */
-  #batches(watches) {
-    /** @type {string[][]} */
+  /** The requests for some tasks. @param {{ id: string }[]} tasks @param {string} [base] */
+  batches(tasks, base = this.url) {
+    /** @type {Batch[]} */
     const batches = [];
-    let length = Infinity;
-    for (const id of new Set(watches.map((watch) => watch.id))) {
-      const size = query([id]).length + 1;
-      if (length + size > MAX_URL_LENGTH || batches.at(-1)?.length === MAX_IDS) {
-        batches.push([]);
-        length = this.#url.length;
+    for (const id of new Set(tasks.map(({ id }) => id))) {
+      const query = `progress_id=${encodeURIComponent(id)}`;
+      const last = batches.at(-1);
+      if (last && last.ids.length < MAX_IDS && last.url.length + query.length < MAX_URL_LENGTH) {
+        last.ids.push(id);
+        last.url += `&${query}`;
+      } else {
+        batches.push({ ids: [id], url: base + (base.includes('?') ? '&' : '?') + query });
       }
-      batches.at(-1)?.push(id);
-      length += size;
     }
     return batches;
   }
 
-  /** @param {string[]} ids @param {AbortController} request @returns {Promise<number>} */
-  async #ask(ids, request) {
-    let response, answer;
+  /** @param {Batch} batch @param {AbortController} request */
+  async #ask({ ids, url }, request) {
+    let answer, response;
+    let wait = 0;
     let isReported = true;
     try {
-      response = await fetch(this.#url + (this.#url.includes('?') ? '&' : '?') + query(ids), {
+      response = await fetch(url, {
         headers: { Accept: 'application/json' },
         cache: 'no-store',
         // It leads to a sign-in page.
@@ -371,55 +392,47 @@ export class ProgressPoller {
         keepalive: true,
         signal: request.signal,
       });
-      if (response.ok) {
-        this.clockOffset = Math.max(this.clockOffset, serverTime(response.headers) - Date.now());
-        answer = await response.json();
-      }
+      wait = this.readHeaders(response.headers);
+      if (response.ok) answer = await response.json();
     } catch (error) {
       // The first failed connection is not reported.
       isReported = this.#failures > 0 || !(error instanceof TypeError);
     }
     if (this.#request !== request) return -1;
     if (answer && typeof answer === 'object') {
-      const answers = ids.length > 1 ? answer : { [ids[0]]: answer };
-      this.#forEach(ids, (watch) => {
-        const answered = answers[watch.id];
-        const status = typeof answered?.status === 'string' ? answered : { status: 'unknown' };
-        watch.answer(status, this.#sentAt);
-        if (watch.state === 'finished') this.#channel?.postMessage([watch.id, status]);
-      });
+      this.receive(ids, ids.length > 1 ? answer : { [ids[0]]: answer }, this.#sentAt);
       return -1;
     }
     const state = response && ERROR_STATES[response.status];
-    if (isReported) this.#forEach(ids, (watch) => watch.become(state ?? 'trouble'));
-    if (state) return -1;
-    return response ? retryAfter(response.headers) : 0;
+    if (isReported) this.forEach(ids, (watch) => watch.become(state ?? 'trouble'));
+    return state ? -1 : wait;
+  }
+
+  /** @param {string[]} ids @param {Record<string, Status | undefined>} answers @param {number} now */
+  receive(ids, answers, now) {
+    this.forEach(ids, (watch) => {
+      const answered = answers[watch.id];
+      const status = typeof answered?.status === 'string' ? answered : { status: 'unknown' };
+      watch.answer(status, now);
+      if (watch.state === 'finished') this.#channel?.postMessage([watch.id, status]);
+    });
+  }
+
+  /** Returns the time of `Retry-After`. @param {Headers} headers */
+  readHeaders(headers) {
+    const time = Date.parse(headers.get('Date') ?? '') || Date.now();
+    this.clockOffset = Math.max(this.clockOffset, time - Date.now());
+    const value = headers.get('Retry-After') ?? '';
+    const wait = Number(value) * 1000 || Date.parse(value) - time;
+    return wait > 0 ? Math.min(wait, 2 ** 30) : 0; // a timer holds 2 ** 31
   }
 
   /** @param {string[]} ids @param {(watch: Watch) => void} callback */
-  #forEach(ids, callback) {
-    const asked = new Set(ids);
-    for (const watch of this.#watches) if (asked.has(watch.id)) callback(watch);
+  forEach(ids, callback) {
+    for (const watch of this.watches) if (ids.includes(watch.id)) callback(watch);
   }
 
-  #sweep() {
-    for (const watch of this.#watches) if (watch.over || !watch.isAttached()) this.remove(watch);
+  sweep() {
+    for (const watch of this.watches) if (watch.over || !watch.isAttached()) this.remove(watch);
   }
-}
-
-/** @param {string[]} ids */
-function query(ids) {
-  return ids.map((id) => `progress_id=${encodeURIComponent(id)}`).join('&');
-}
-
-/** @param {Headers} headers */
-function serverTime(headers) {
-  return Date.parse(headers.get('Date') ?? '') || Date.now();
-}
-
-/** @param {Headers} headers */
-function retryAfter(headers) {
-  const value = headers.get('Retry-After') ?? '';
-  const wait = Number(value) * 1000 || Date.parse(value) - serverTime(headers);
-  return wait > 0 ? Math.min(wait, 2 ** 30) : 0; // a timer holds 2 ** 31
 }

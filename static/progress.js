@@ -4,7 +4,7 @@
  * @import { Shown, State, Status, WatchOptions } from './types.js'
  */
 
-import { formatCount, formatElapsed, formatNumber, join } from './format.js';
+import { formatCount, formatNumber, join } from './format.js';
 import { ProgressPoller, Watch, pageConfig, percentage } from './poller.js';
 
 /** The shortest one. All times are in ms. */
@@ -13,11 +13,11 @@ const MIN_INTERVAL = 100;
 const ANNOUNCEMENT_INTERVAL = 10000;
 /** From the submit to the first poll: in WebKit, an earlier one fails. */
 const FORM_DELAY = 250;
-/** A relative URL has a path, query or fragment before any colon. */
+/** Or a relative one: a path, query or fragment before any colon. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
 const PARTS = ['label', 'amount', 'line', 'live', 'state', 'elapsed', 'count', 'message', 'pace', 'result'];
-/** @type {typeof import('./pace.js').formatPace | undefined} */
-let formatPace;
+/** @type {Partial<typeof import('./pace.js')>} */
+let times = {};
 /** By task, for markup that the page writes anew. @type {Map<string, Shown>} */
 const shown = new Map();
 
@@ -270,11 +270,14 @@ export class PyramidProgressElement extends HTMLElement {
     // The application's own words are shown as they are.
     const word = isActive && status.status !== 'running' ? status.status : (words[state] ?? state);
     const estimate = isActive && this.#watch?.estimate;
-    if (estimate) import('./pace.js').then((module) => ({ formatPace } = module));
-    const pace = (estimate && formatPace?.(status, estimate, words, language)) || '';
     const hasCount = done !== undefined && !/^(waiting|finished|cancelled)$/.test(state) && !this.noCount;
     const count = hasCount ? formatCount(status, words, language) : '';
     const elapsed = (isActive || state === 'cancelling') && !this.noElapsed ? this.#elapsed : NaN;
+    if (estimate || elapsed >= 1000) import('./pace.js').then((module) => (times = module));
+    const pace = (estimate && times.formatPace?.(status, estimate, words, language)) || '';
+    // Before the first answer, what the server rendered stays.
+    let time = elapsed === -Infinity ? undefined : '';
+    if (elapsed >= 1000) time = times.formatElapsed?.(elapsed, words, language);
     clearTimeout(this.#drawTimer);
     if (elapsed > 0 && this.#isAttached) this.#drawTimer = setTimeout(() => this.#draw(), 1000 - (elapsed % 1000));
     const message = text(status.message);
@@ -288,9 +291,7 @@ export class PyramidProgressElement extends HTMLElement {
     set(bar, 'aria-label', name);
     set(bar, 'aria-valuetext', join(amount, word));
     set(this, 'state', state);
-    this.#write({ label, amount, state: word, count, message, pace, result });
-    // Until the first answer, what the server rendered stays.
-    if (elapsed !== -Infinity) this.#write({ elapsed: elapsed >= 1000 ? formatElapsed(elapsed, words, language) : '' });
+    this.#write({ label, amount, state: word, elapsed: time, count, message, pace, result });
     set(this.querySelector('.pp-result'), 'href', url || null);
     const cancel = this.querySelector('.pp-cancel');
     const hidden = status.cancellable && !this.#watch?.over ? null : '';
@@ -327,11 +328,12 @@ export class PyramidProgressElement extends HTMLElement {
     return bar;
   }
 
-  /** @param {Record<string, string>} parts */
+  /** @param {Record<string, string | undefined>} parts */
   #write(parts) {
     for (const [part, content] of Object.entries(parts)) {
       const node = this.querySelector(`.pp-${part}`);
-      if (node && node.textContent !== content) (node.firstChild ?? node).textContent = content;
+      if (!node || content === undefined || content === node.textContent) continue;
+      (node.firstChild ?? node).textContent = content;
     }
   }
 

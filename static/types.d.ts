@@ -28,6 +28,7 @@ export interface Status {
 export type State =
   /** Not started, or not known yet. */
   | 'waiting'
+  /** Running, with a length. */
   | 'running'
   /** Running, without a usable length. */
   | 'indeterminate'
@@ -35,14 +36,17 @@ export type State =
   | 'stalled'
   /** Running, and asked to stop. */
   | 'cancelling'
+  /** Complete: its bar is full, and shows the result. */
   | 'finished'
+  /** Ended by an error, with a message. */
   | 'failed'
+  /** Stopped on request. */
   | 'cancelled'
   /** The task was known, and is unknown now. */
   | 'lost'
   /** The task was never known. The widget keeps asking for it, every 30 s. */
   | 'unknown'
-  /** The last poll brought no usable answer. */
+  /** The last poll brought no usable answer, or the server of a stream has trouble. */
   | 'trouble'
   /** The server requires a login (status 401, or a redirect). */
   | 'signed-out'
@@ -76,7 +80,8 @@ export interface WatchOptions {
 }
 
 /**
- * Follows a task, for a page that draws the progress itself. The bars of the page share the poller.
+ * Follows a task, for a page that draws the progress itself. The bars of the page share the poller. If `url` is that of
+ * the page configuration, and that has `events`, the task is followed by a stream, like those of the bars.
  *
  * `url` is the status URL, absolute or relative to the page. `listener` is called after each change.
  * The returned function stops following the task.
@@ -102,6 +107,11 @@ export interface Page {
    * of tasks that have finished; without it, a page neither sends nor receives that.
    */
   channel?: string;
+  /**
+   * The URL of the event streams of the tasks of `src`. At most two pages of an account have a stream at a time; the
+   * others poll.
+   */
+  events?: string;
   words?: Words;
 }
 
@@ -117,6 +127,12 @@ export type Words = Record<string, string>;
 export interface Shown {
   state: State;
   status: Status;
+}
+
+/** The tasks of one request, and its URL. */
+export interface Batch {
+  ids: string[];
+  url: string;
 }
 
 /** A position of a task at a time. */

@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,23 +37,67 @@ class Answer:
         }
 
 
+class EventStream:
+    """An answer to a request for event streams: it sends the statuses whenever they change, and a comment at times.
+
+    What a test reads: the ``progress_ids``, and ``is_open``, which becomes false if the browser closes it, too.
+    """
+
+    def __init__(self, progress_ids):
+        self.progress_ids = progress_ids
+        self._more = deque()
+        self._is_closed = threading.Event()
+
+    @property
+    def is_open(self):
+        return not self._is_closed.is_set()
+
+    def send(self, text):
+        """Send a text as it is."""
+        self._more.append(text)
+
+    def close(self):
+        self._is_closed.set()
+
+    def write(self, file, statuses):
+        """Write what is to be sent, until it is closed."""
+        sent, commented_at = {}, time.monotonic()
+        with suppress(ConnectionError):
+            while self._more or not self._is_closed.wait(0.02):
+                for name in self.progress_ids:
+                    status = statuses().get(name, {'status': 'unknown'})
+                    if sent.get(name) != status:
+                        sent[name] = status
+                        self.send(f'data: {json.dumps({"id": name, **status})}\n\n')
+                if time.monotonic() - commented_at > 0.5:
+                    commented_at = time.monotonic()
+                    self.send(':\n\n')
+                while self._more:
+                    file.write(self._more.popleft().encode())
+        self.close()
+
+
 class Server:
-    """Serves the widget's files, the page at ``/`` and statuses at ``/progress_status``.
+    """Serves the widget's files, the page at ``/``, statuses at ``/progress_status``, streams at ``/progress_events``.
 
     What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, ``cancel`` to be given to the
-    button, the page's ``body``, ``html``, the attributes of its root, and ``language``, that of its words. What it
-    reads: ``polls``, the ids of each request for statuses, ``posts``, the fields that each button sent, and
-    ``reports`` of violations of the content security policy.
+    button, the page's ``body``, ``html``, the attributes of its root, and ``language``, that of its words;
+    ``has_streams``, and ``refusal`` to be given in place of a stream. What it reads: ``polls``, the ids of each request
+    for statuses, ``streams``, each :class:`EventStream`, ``posts``, the fields that each button sent, and ``reports``
+    of violations of the content security policy.
     """
 
     def __init__(self, port=0):
         self.statuses = {}
         self.answer = None
+        self.has_streams = False
+        self.refusal = None
         self.cancel = None
         self.body = ''
         self.html = 'lang="en"'
         self.language = 'en'
         self.polls = []
+        self.streams = []
         self.posts = []
         self.reports = []
         self.port = port
@@ -70,16 +116,19 @@ class Server:
         threading.Thread(target=self._httpd.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self):
-        """Stop listening: connections are refused."""
+        """Stop listening: connections are refused, and streams end."""
         self._httpd.shutdown()
+        for stream in self.streams:
+            stream.close()
         self._httpd.server_close()
 
     def page(self):
         localizer = make_localizer(self.language, [str(LOCALE)])
         words = {name: localizer.translate(word) for name, word in BAR.items()}
-        meta = escape(
-            json.dumps({'src': '/progress_status', 'lang': self.language, 'channel': 'visitor', 'words': words})
-        )
+        config = {'src': '/progress_status', 'lang': self.language, 'channel': 'visitor', 'words': words}
+        if self.has_streams:
+            config['events'] = '/progress_events'
+        meta = escape(json.dumps(config))
         return (
             f'<!DOCTYPE html><html {self.html}><head><meta charset="utf-8"><title>Bars</title>'
             f'<meta name="color-scheme" content="light dark"><link rel="icon" href="/icon.svg">'
@@ -108,6 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
             world.polls.append(progress_ids)
             statuses = {name: world.statuses.get(name, {'status': 'unknown'}) for name in progress_ids}
             self.reply(world.answer or Answer(statuses if len(progress_ids) > 1 else statuses[progress_ids[0]]))
+        elif path.path == '/progress_events':
+            self.stream(parse_qs(path.query)['progress_id'])
         elif path.path.startswith('/static/'):
             file = STATIC / Path(path.path).name
             self.reply(Answer(file.read_text(), Content_Type=TYPES[file.suffix]))
@@ -122,6 +173,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.world.reports.append(body)
             self.reply(Answer())
+
+    def stream(self, progress_ids):
+        stream = EventStream(progress_ids)
+        self.world.streams.append(stream)
+        if self.world.refusal:
+            stream.close()
+            self.reply(self.world.refusal)
+        else:
+            self.send_response(200)
+            self.send_header('Content-Type', 'text/event-stream')
+            self.end_headers()
+            stream.write(self.wfile, lambda: self.world.statuses)
 
     def reply(self, answer):
         body = answer.body.encode()

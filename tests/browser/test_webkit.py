@@ -184,10 +184,36 @@ def test_the_focus_stays_in_the_bar_when_its_button_is_hidden(driver, server, sh
     assert driver.execute_script('return document.activeElement.localName') == 'progress'
 
 
-class Application:
-    """A form whose POST takes as long as the test says."""
+def test_a_stream(driver, server, show, expect, wait_until):
+    server.has_streams = True
+    show(bar('a'), a=RUNNING)
+    expect(state='Running', amount='42%')
+    server.statuses['a'] = RUNNING | {'current': 50}
+    expect(amount='50%')
+    assert server.polls == []
+    server.statuses['a'] = FINISHED
+    expect(state='Finished')
+    wait_until(lambda: server.polls == [['a']], complaint='the end is not acknowledged')
+    assert not any(stream.is_open for stream in server.streams)
 
-    def __init__(self):
+
+def test_a_stream_that_is_cut(driver, server, show, expect, wait_until):
+    server.has_streams = True
+    show(bar('a'), a=RUNNING)
+    expect(amount='42%')
+    server.streams[0].close()
+    wait_until(lambda: server.polls, 1, 'the page does not poll')
+    wait_until(lambda: len(server.streams) == 2, 12, 'the page opens no other stream')
+    server.statuses['a'] = FINISHED
+    expect(state='Finished')
+    assert driver.execute_script('return states').count('trouble') == 0
+
+
+class Application:
+    """A form whose POST takes as long as the test says, with some event streams."""
+
+    def __init__(self, streams):
+        self.streams = streams
         self.has_posted, self.may_go_on, self.may_end = threading.Event(), threading.Event(), threading.Event()
 
     def form(self, request):
@@ -206,7 +232,7 @@ class Application:
 
     @property
     def wsgi(self):
-        settings = {'cache.regions': 'default, persistent', 'cache.type': 'memory'}
+        settings = {'cache.regions': 'default, persistent', 'cache.type': 'memory', 'progress.streams': self.streams}
         with Configurator(settings=settings, security_policy=Mary()) as config:
             config.include('pyramid_progress')
             config.add_route('form', '/')
@@ -215,9 +241,10 @@ class Application:
         return config.make_wsgi_app()
 
 
-def test_the_bar_of_a_form_follows_the_work_while_the_answer_is_pending(driver, wait_until):
+@pytest.mark.parametrize('streams', [0, 2])
+def test_the_bar_of_a_form_follows_the_work_while_the_answer_is_pending(driver, wait_until, streams):
     """WebKit sends no request of a page whose navigation is pending, except with `keepalive`."""
-    application = Application()
+    application = Application(streams)
     with serving(strictly(application.wsgi)) as url:
         driver.get(url)
         wait_until(lambda: driver.execute_script('return Boolean(document.forms[0])'), 30, 'there is no form')

@@ -53,7 +53,12 @@ class _Handler(WSGIRequestHandler):
 @contextmanager
 def serving(application):
     """Serve for the length of a ``with`` block, on a free port; gives the URL without a slash at its end."""
-    server = make_server('127.0.0.1', 0, application, _Server, _Handler)
+
+    def threaded(environ, start_response):
+        # wsgiref does not know of the threads of the mix-in.
+        return application(environ | {'wsgi.multithread': True}, start_response)
+
+    server = make_server('127.0.0.1', 0, threaded, _Server, _Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f'http://127.0.0.1:{server.server_port}'

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { formatCount, formatElapsed, formatNumber } from '../../static/format.js';
-import { formatDuration, formatPace } from '../../static/pace.js';
+import { formatCount, formatNumber } from '../../static/format.js';
+import { formatDuration, formatElapsed, formatPace } from '../../static/pace.js';
 import { Watch, percentage } from '../../static/poller.js';
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf-8');

@@ -514,7 +514,8 @@ test('a Retry-After may be longer than a timer can hold', async () => {
 });
 
 /** What fetch returns for a redirect that it does not follow; the constructor of Response cannot make that. */
-const redirect = () => Object.create(Response.prototype, { status: { value: 0 }, ok: { value: false } });
+const redirect = () =>
+  Object.create(Response.prototype, { status: { value: 0 }, ok: { value: false }, headers: { value: new Headers() } });
 
 for (const [what, answer, state] of [
   ['401', json({}, { status: 401 }), 'signed-out'],

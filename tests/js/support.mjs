@@ -1,5 +1,7 @@
 /** The environment of a poller under test: a clock that a test advances, a page, and a server. */
 
+import assert from 'node:assert/strict';
+
 import { ProgressPoller, Watch } from '../../static/poller.js';
 
 /** A clock that stands still until a test advances it. */
@@ -37,6 +39,23 @@ export class FakeClock {
   }
 }
 
+/** The Web Locks of an origin. */
+export class FakeLocks {
+  held = new Set();
+
+  async request(name, { ifAvailable }, callback) {
+    assert.ok(ifAvailable);
+    await null;
+    if (this.held.has(name)) return callback(null);
+    this.held.add(name);
+    try {
+      return await callback({ name });
+    } finally {
+      this.held.delete(name);
+    }
+  }
+}
+
 /** A page that can be hidden, with a configuration for the widget. */
 export class FakePage extends EventTarget {
   baseURI = 'http://localhost/';
@@ -67,6 +86,7 @@ export class FakePage extends EventTarget {
 let made = 0;
 const stages = [];
 const { clearTimeout, document, fetch, setTimeout } = globalThis;
+const navigator = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
 const now = performance.now;
 export const { random } = Math;
 
@@ -74,8 +94,40 @@ export const { random } = Math;
 export function clear() {
   for (const { poller, watches } of stages.splice(0)) watches.forEach((watch) => poller.remove(watch));
   Object.assign(globalThis, { clearTimeout, document, fetch, setTimeout });
+  if (navigator) Object.defineProperty(globalThis, 'navigator', navigator);
+  else delete globalThis.navigator;
   performance.now = now;
   Math.random = random;
+}
+
+/** The answer to a request for events, which a test sends. */
+class FakeStream {
+  #controller;
+  #encoder = new TextEncoder();
+
+  constructor(signal) {
+    const body = new ReadableStream({ start: (controller) => (this.#controller = controller) });
+    signal.addEventListener('abort', () => this.#controller.error(signal.reason));
+    this.response = new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
+  }
+
+  /** Sends some text, or some statuses by id. */
+  send(content) {
+    const events = Object.entries(content).map(([id, status]) => `data: ${JSON.stringify({ id, ...status })}\n\n`);
+    for (const text of typeof content === 'string' ? [content] : events) this.sendBytes(this.#encoder.encode(text));
+  }
+
+  sendBytes(bytes) {
+    this.#controller.enqueue(bytes);
+  }
+
+  end() {
+    this.#controller.close();
+  }
+
+  cut() {
+    this.#controller.error(new TypeError('network error'));
+  }
 }
 
 /**
@@ -83,11 +135,17 @@ export function clear() {
  *
  * `stage.answer(ids, now)` is the server: it returns statuses by id, or a Response, or throws; a test may replace it at
  * any time. `stage.requests` are the requests made: `{at, ids, url, signal, options}`.
+ *
+ * `stage.streams` are the requests for events, each with a `stream` to send them, or `stage.refuse()`, which returns a
+ * Response or throws.
  */
 export class Stage {
   clock = new FakeClock();
   page = new FakePage();
   requests = [];
+  streams = [];
+  locks = new FakeLocks();
+  refuse = undefined;
   watches = [];
   latency = 20;
   random = () => 0.5;
@@ -105,8 +163,14 @@ export class Stage {
       document: this.page,
       fetch: (...args) => this.#fetch(...args),
     });
+    Object.defineProperty(globalThis, 'navigator', { value: { locks: this.locks }, configurable: true });
     performance.now = this.clock.now;
     Math.random = () => this.random();
+  }
+
+  /** The URL of the streams, with which a test configures the page. */
+  get events() {
+    return this.url.replace('status', 'events');
   }
 
   /** Follows a task; the returned watch has a log of `[at, state, status]`. */
@@ -124,12 +188,21 @@ export class Stage {
     return times.slice(1).map((at, i) => at - times[i]);
   }
 
+  async #openStream(request) {
+    this.streams.push(request);
+    if (this.refuse) return this.refuse();
+    request.stream = new FakeStream(request.signal);
+    return request.stream.response;
+  }
+
   #fetch(url, options) {
     const { signal } = options;
     const ids = new URL(url).searchParams.getAll('progress_id');
-    this.requests.push({ at: this.clock.now(), ids, url, signal, options });
+    const request = { at: this.clock.now(), ids, url, signal, options };
+    if (url.startsWith(this.events)) return this.#openStream(request);
+    this.requests.push(request);
     return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason));
+      signal?.addEventListener('abort', () => reject(signal.reason));
       if (this.latency === Infinity) return;
       this.clock.setTimeout(() => {
         try {
