@@ -19,8 +19,9 @@ show_warning_types = True
 html_theme = 'furo'
 html_title = f'pyramid_progress {__version__}'
 html_static_path = ['_static']
-html_css_files = ['plots.css']
+html_css_files = ['site.css']
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 # The file that other programs read; the page about HTTP shows it.
 html_extra_path = ['openapi.json']

@@ -1,4 +1,4 @@
-"""Bar charts as SVG, whose colours and fonts are those of the page (``docs/_static/plots.css``)."""
+"""Bar charts as SVG, whose colours and fonts are those of the page (``docs/_static/site.css``)."""
 
 import math
 from collections.abc import Sequence
