@@ -22,7 +22,8 @@ def localizer_of(request: Any) -> Any:
     """
     registry = request.registry
     directories = registry.queryUtility(ITranslationDirectories, default=[])
-    name = registry.settings['pyramid.default_locale_name']
+    # The registry of a test may have no settings.
+    name = (registry.settings or {}).get('pyramid.default_locale_name', 'en')
     try:
         wanted = request.locale_name
     except UNREADABLE:
