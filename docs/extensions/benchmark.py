@@ -170,16 +170,16 @@ def _loop(rows: list[Row]) -> str | None:
 
 
 def _push(rows: list[Row]) -> str | None:
-    """Draw what push is compared with in the subject ``push``."""
+    """Draw what push costs beside polling."""
     groups = []
     for row in rows:
-        if row['figure'].startswith(_PUSH):
+        if row['figure'].startswith(_PUSH) and 'poll' in row['against']:
             bars = [
                 Bar(row['figure'].removeprefix(_PUSH), row['ours'], _amount(row['ours'], row['unit']), True),
                 Bar(row['against'], row['theirs'], _amount(row['theirs'], row['unit']), False),
             ]
             groups.append(Group('', bars))
-    return _drawn('Push beside polling', groups, is_logarithmic=True)
+    return _drawn('Push beside polling', groups)
 
 
 def _drawn(title: str, groups: list[Group], *, is_logarithmic: bool = False) -> str | None:
