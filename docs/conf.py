@@ -36,6 +36,8 @@ autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'
 
 nitpicky = True
+# Sphinx takes the names of the built-in exceptions from the Python that runs it. 3.10 does not have this one.
+nitpick_ignore = [('py:class', 'ExceptionGroup')]
 # Names of other packages, whose documentation would have to be loaded to link to it.
 nitpick_ignore_regex = [
     # Internal types in the signatures of public functions.
