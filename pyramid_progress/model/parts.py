@@ -21,7 +21,7 @@ A part's record holds its ``_run``, its ``status``, and in ``current`` what it h
 
 from typing import NamedTuple
 
-from .record import CANCEL, CHANGED, HEARTBEAT, MESSAGE_CODE, PART_HEARTBEAT, RUN, Activity, Record, has_ended
+from .record import CANCEL, CHANGED, GOES_ON, HEARTBEAT, MESSAGE_CODE, PART_HEARTBEAT, RUN, Activity, Record, has_ended
 
 #: How many parts a task has.
 PARTS = '_parts'
@@ -37,6 +37,10 @@ _LAST = '_last'
 
 #: The counts of parts by how they ended.
 _COUNTS = {'"failed"': _PARTS_FAILED, '"cancelled"': _PARTS_CANCELLED}
+
+
+#: After these, a part changes nothing.
+_OVER = Activity.ENDED | Activity.SUPERSEDED
 
 
 class PartChange(NamedTuple):
@@ -60,8 +64,10 @@ def start_part(
     :param heartbeat: the time by the store's clock, as JSON text
     :return: no activity if the task is lost; nothing changes after the task's end, or if another run superseded it
     """
-    activity = _task_activity(task, task_run)
-    if task is None or activity is None or activity & (Activity.ENDED | Activity.SUPERSEDED):
+    if task is None or PARTS not in task:
+        return PartChange(None, None, None)
+    activity = _activity(task, None, task_run, part_run)
+    if activity and activity & _OVER:
         return PartChange(None, None, activity)
     new = dict(task)
     if part is not None:
@@ -93,14 +99,10 @@ def update_part(
     :return: no activity if the task or the part is lost. The end that has ended the task may be repeated: it has the
         same activity again, with :attr:`.Activity.ENDED`
     """
-    activity = _task_activity(task, task_run)
-    if task is None or part is None or activity is None:
+    if task is None or PARTS not in task or part is None:
         return PartChange(None, None, None)
-    if part[RUN] != part_run:
-        activity |= Activity.SUPERSEDED
-    if has_ended(part):
-        activity |= Activity.ENDED
-    if activity & (Activity.ENDED | Activity.SUPERSEDED):
+    activity = _activity(task, part, task_run, part_run)
+    if activity and activity & _OVER:
         if task.get(_LAST) == part_run and 'status' in changes and not activity & Activity.SUPERSEDED:
             activity |= Activity.LAST
         return PartChange(None, None, activity)
@@ -152,13 +154,15 @@ def _end_part(task: Record, part: Record, changes: Record) -> bool:
     return True
 
 
-def _task_activity(task: Record | None, run: str) -> Activity | None:
-    if task is None or PARTS not in task:
-        return None
-    activity = Activity(0)
-    if task.get(RUN) != run:
+def _activity(task: Record, part: Record | None, task_run: str, part_run: str) -> Activity:
+    is_superseded = task.get(RUN) != task_run or (part is not None and part[RUN] != part_run)
+    is_over = has_ended(task) or (part is not None and has_ended(part))
+    if not (is_superseded or is_over or CANCEL in task):
+        return GOES_ON  # the usual case: to combine flags takes as long as everything else here
+    activity = GOES_ON
+    if is_superseded:
         activity |= Activity.SUPERSEDED
-    if has_ended(task):
+    if is_over:
         activity |= Activity.ENDED
     if CANCEL in task:
         activity |= Activity.CANCELLING

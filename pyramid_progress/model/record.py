@@ -84,7 +84,7 @@ class Start(Enum):
 
 
 class Activity(IntFlag):
-    """What a publisher needs to know of the record that it updated. 0: the task goes on."""
+    """What a publisher needs to know of the record that it updated."""
 
     #: The task has ended.
     ENDED = 1
@@ -94,6 +94,10 @@ class Activity(IntFlag):
     SUPERSEDED = 4
     #: The end of this part, the last one, has ended the task.
     LAST = 8
+
+
+#: No flag.
+GOES_ON = Activity(0)
 
 
 def new_run(now: float) -> str:
@@ -189,7 +193,7 @@ def activity(record: Record | None, run: str | None = None) -> Activity | None:
     """
     if record is None:
         return None
-    result = Activity(0)
+    result = GOES_ON
     if run is not None and record.get(RUN) != run:
         if is_bare(record) or record.get(RUN, '') < run:
             return None

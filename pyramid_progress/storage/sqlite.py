@@ -45,10 +45,8 @@ _TASK_AND_PART = (
     ' ON progress_parts.namespace = progress.namespace AND progress_parts.key = progress.key AND number = ?'
     ' WHERE progress.namespace = ? AND progress.key = ? AND expires > ?'
 )
-_PUT_PART = (
-    'INSERT INTO progress_parts (namespace, key, number, record) VALUES (?, ?, ?, ?)'
-    ' ON CONFLICT (namespace, key, number) DO UPDATE SET record = excluded.record'
-)
+_INSERT_PART = 'INSERT INTO progress_parts (record, namespace, key, number) VALUES (?, ?, ?, ?)'
+_UPDATE_PART = 'UPDATE progress_parts SET record = ? WHERE namespace = ? AND key = ? AND number = ?'
 
 #: SQLite before 3.32 takes no more than 999 parameters.
 _KEYS_PER_SELECT = 500
@@ -236,7 +234,8 @@ class SqliteStorage(PartStorage):
             change = rule(row.record if row else None, part)
             if row and change.task is not None and change.part is not None:
                 self._put(execute, progress_id, row, change.task, now, expire)
-                execute(_PUT_PART, (self._namespace, progress_id, number, rules.dump(change.part)))
+                statement = _UPDATE_PART if part else _INSERT_PART
+                execute(statement, (rules.dump(change.part), self._namespace, progress_id, number))
             execute('COMMIT')
             return change.activity
 

@@ -7,13 +7,10 @@ from typing import TypeVar
 
 import pytest
 
-from ...model.record import Activity, Record
+from ...model.record import Record
 from ...storage import Storage
 
 T = TypeVar('T')
-
-#: The activity of a task that goes on.
-GOES_ON = Activity(0)
 
 
 class StorageCase:

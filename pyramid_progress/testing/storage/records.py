@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from ...model.record import Activity, Start, load
+from ...model.record import GOES_ON, Activity, Start, load
 from ...storage import Storage
 from ..records import run_number, task_record
-from .case import GOES_ON, StorageCase, at_once, listed, record_of, stored
+from .case import StorageCase, at_once, listed, record_of, stored
 
 #: Seconds until a record expires in these tests, and after which that is certain.
 _SHORT, _WAIT = 0.7, 1.0

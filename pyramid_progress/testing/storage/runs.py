@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from ...model.record import Activity, Start
+from ...model.record import GOES_ON, Activity, Start
 from ...storage import Storage
 from ..records import run_number, task_record
-from .case import GOES_ON, StorageCase, at_once, listed, record_of, stored
+from .case import StorageCase, at_once, listed, record_of, stored
 
 
 def _update(storage: Storage, run: int, **changes: str) -> Activity | None:
