@@ -3,8 +3,11 @@
  * `progress.js`, which defines the element.
  */
 
-// The bar needs it while the answer is pending: WebKit loads no module then.
+// The bar needs these modules while the answer is pending: WebKit and Firefox load none then.
 import './pace.js';
+import { pageConfig } from './poller.js';
+
+if (pageConfig().events) import('./stream.js').catch(() => {});
 
 /** The time in ms that an upload may take before the task starts. */
 const UPLOAD_PATIENCE = 600_000;

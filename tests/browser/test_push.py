@@ -336,5 +336,5 @@ def test_the_bar_of_a_form(page, url):
     page.get_by_role('button').click()
     page.locator('#answer').wait_for()
     seen = page.evaluate('localStorage.seen').split()
-    assert set(seen[::2]) <= {'waiting', 'running'}
+    assert set(seen[::2]) <= {'waiting', 'running', 'finished'}
     assert {'25', '50', '75'} <= set(seen[1::2])

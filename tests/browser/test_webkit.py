@@ -194,7 +194,7 @@ def test_a_stream(driver, server, show, expect, wait_until):
     server.statuses['a'] = FINISHED
     expect(state='Finished')
     wait_until(lambda: server.polls == [['a']], complaint='the end is not acknowledged')
-    assert not any(stream.is_open for stream in server.streams)
+    wait_until(lambda: not server.streams[0].is_open, complaint='the stream is open after the end')
 
 
 def test_a_stream_that_is_cut(driver, server, show, expect, wait_until):
