@@ -15,7 +15,7 @@ from .task import current_tasks
 
 _NO_APPLICATION = (
     'new_request() needs a Pyramid application that includes pyramid_progress, and this process has made none.'
-    " A worker makes one when it starts: app = pyramid.paster.get_app('production.ini')"
+    " A worker makes one when it starts, and keeps it: app = pyramid.paster.get_app('production.ini')"
 )
 
 

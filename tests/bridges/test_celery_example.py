@@ -100,6 +100,13 @@ def test_a_chord(site):
     assert len(ZipFile(io.BytesIO(site.download(status))).namelist()) == 5
 
 
+def run_in_worker(program):
+    """Run a program that imports the module of the tasks, and return what it printed."""
+    environ = os.environ | {'PYTHONPATH': str(EXAMPLE), 'SALES_INI': str(EXAMPLE / 'production.ini')}
+    command = [sys.executable, '-c', textwrap.dedent(program)]
+    return subprocess.run(command, env=environ, capture_output=True, check=True, text=True, timeout=60).stdout
+
+
 @pytest.mark.parametrize('path', ['/reports/' + 'a' * 256, '/reports/%01', '/reports/unknown', '/reports/'])
 def test_the_url_of_a_page_has_an_id_that_the_example_makes(site, path):
     with pytest.raises(HTTPError, match='404'):
@@ -112,10 +119,23 @@ def test_a_killed_worker_s_messages_are_delivered_again():
 
         print({name: task.acks_late for name, task in app.tasks.items() if name.startswith('sales.')})
     """
-    environ = os.environ | {'PYTHONPATH': str(EXAMPLE), 'SALES_INI': str(EXAMPLE / 'production.ini')}
-    command = [sys.executable, '-c', textwrap.dedent(program)]
-    printed = subprocess.run(command, env=environ, capture_output=True, check=True, text=True, timeout=60).stdout
-    assert ast.literal_eval(printed) == {'sales.worker.make_archive': True, 'sales.worker.write_report': True}
+    assert ast.literal_eval(run_in_worker(program)) == {
+        'sales.worker.make_archive': True,
+        'sales.worker.write_report': True,
+    }
+
+
+def test_a_worker_keeps_its_application():
+    program = """
+        import gc
+        from pathlib import Path
+        from sales.worker import make_application, result_of
+
+        make_application()
+        gc.collect()
+        print(result_of(Path('a.csv'), 'Sales')['url'])
+    """
+    assert run_in_worker(program) == '/files/a.csv\n'
 
 
 @pytest.mark.slow

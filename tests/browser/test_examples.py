@@ -1,5 +1,6 @@
 """The examples of the tutorial and the guides in a browser, each on its own server."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -122,6 +123,22 @@ def test_the_single_page_client(start, page, program, tmp_path):
     page.get_by_role('button', name='Export').click()
     page.get_by_role('button', name='Cancel').click()
     page.get_by_text('Cancelled', exact=True).wait_for()
+
+
+@pytest.mark.slow
+def test_the_types_for_react(tmp_path):
+    folder = tmp_path / 'react'
+    shutil.copytree(EXAMPLES / 'spa' / 'react', folder)
+    modules = folder / 'node_modules'
+    (modules / '@types').mkdir(parents=True)
+    for name in ('@types/react', 'csstype'):
+        (modules / name).symlink_to(ROOT / 'node_modules' / name)
+    (modules / 'pyramid-progress').symlink_to(ROOT / 'static')
+    options = json.loads((EXAMPLES / 'spa' / 'tsconfig.json').read_text())
+    options['compilerOptions'] |= {'jsx': 'preserve', 'types': []}
+    (folder / 'tsconfig.json').write_text(json.dumps(options | {'include': ['*']}))
+    done = subprocess.run([TOOLS / 'tsc'], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

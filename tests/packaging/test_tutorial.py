@@ -42,4 +42,4 @@ def test_the_commands(distributions, tmp_path):
         assert '>100 customers<' in page()
     finally:
         server.stop()
-    assert 'Warning' not in server.log
+    assert 'Traceback' not in server.log

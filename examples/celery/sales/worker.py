@@ -29,8 +29,8 @@ data_dir = Path(settings['sales.data_dir'])
 
 @worker_process_init.connect
 def make_application(**_):
-    """Make the Pyramid application in each process of a worker, for ``new_request()``."""
-    get_app(os.environ['SALES_INI'])
+    """Make the Pyramid application in each process of a worker, for ``new_request()``, and keep it."""
+    app.pyramid = get_app(os.environ['SALES_INI'])
 
 
 def result_of(path, text):
