@@ -127,6 +127,11 @@ class TestFailure:
         os.kill(runs(result), signal.SIGKILL)
         shows(result, 2, status='failed', message=INTERRUPTED)
 
+    @pytest.mark.parametrize('how', ['retry', 'replace'])
+    def test_its_next_message_cannot_be_sent(self, shop, worker, how):
+        result = send([shop.unsent.s(how), shop.load.s('FR')], shop.pack.s())
+        shows(result, 3, status='failed', message='An unexpected error ended this task.')
+
     def test_before_it_begins(self, shop, worker):
         shows(send([shop.unlucky.s(), shop.load.s('FR')]), 2, status='failed', message='Not today.')
 

@@ -114,6 +114,14 @@ def replaced(self, gate):
 
 
 @app.task(base=ProgressTask, bind=True)
+def unsent(self, how):
+    signature = export.s(object())  # no serializer of messages takes it
+    if how == 'retry':
+        raise self.retry(args=signature.args)
+    raise self.replace(signature)
+
+
+@app.task(base=ProgressTask, bind=True)
 def mail(self, exported):
     self.progress.finish(exported['text'])
 
