@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from urllib.request import Request, urlopen
 
 import pytest
@@ -28,18 +29,31 @@ def test_the_commands(distributions, tmp_path):
     server = Server(
         [str(environment.python), *start[1:]], port, tmp_path / 'log', cwd=tmp_path, env=environment.variables
     )
+
+    def open_page(url, **options):
+        with urlopen(Request(url, **options), timeout=10) as answer:  # noqa: S310
+            return answer.url, answer.read().decode()
+
+    def import_customers():
+        url, page = open_page(f'http://127.0.0.1:{port}/imports', method='POST')
+        assert '<pyramid-progress' in page
+        return url
+
+    def restart():
+        server.process.send_signal(signal.SIGINT)  # Ctrl-C
+        server.process.wait(10)
+        server.start()
+
     try:
-        post = Request(f'http://127.0.0.1:{port}/imports', b'', method='POST')
-        with urlopen(post, timeout=10) as answer:  # noqa: S310
-            url = answer.url
-            assert '<pyramid-progress' in answer.read().decode()
+        url = import_customers()
+        wait_until(lambda: 'state="finished"' in open_page(url)[1])
+        assert '>100 customers<' in open_page(url)[1]
 
-        def page():
-            with urlopen(url, timeout=10) as answer:  # noqa: S310
-                return answer.read().decode()
-
-        wait_until(lambda: 'state="finished"' in page())
-        assert '>100 customers<' in page()
+        app.write_text(app.read_text().replace('sleep(0)', 'sleep(0.1)'))
+        restart()
+        url = import_customers()
+        restart()
+        assert 'This task was interrupted.' in open_page(url)[1]
     finally:
         server.stop()
     assert 'Traceback' not in server.log
