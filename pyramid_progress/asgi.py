@@ -78,6 +78,8 @@ class EventsApplication:
         self._hub = Hub(runtime.store)
         self._streams: set[Stream] = set()
         self._clients: Counter[str] = Counter()
+        #: The tasks that send to a client now, and since when.
+        self._sending: dict[asyncio.Task[Any], float] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._is_closing = False
         app: ASGIApp = Starlette(routes=[Route('/{path:path}', self._events, methods=['GET'])], lifespan=self._lifespan)
@@ -158,21 +160,23 @@ class EventsApplication:
         send: Send,
     ) -> None:
         """Answer a request with a stream."""
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-        stream = Stream(self._hub, progress_ids, decisions, woken.set, monotonic())
+        alarm = _Alarm()
+        stream = Stream(self._hub, progress_ids, decisions, alarm.ring, monotonic())
+        sender = asyncio.current_task()
+        assert sender is not None  # noqa: S101  (for mypy)
         with self._place(client, stream, decisions), _running(_close_on_disconnect(receive, stream)):
             await send({'type': 'http.response.start', 'status': 200, 'headers': _RAW_HEADERS})
             while True:
-                step = stream.step(monotonic())
+                now = monotonic()
+                step = stream.step(now)
                 if isinstance(step, bytes):
-                    with _timeout(loop, _SEND_TIMEOUT):
+                    self._sending[sender] = now
+                    try:
                         await send({'type': 'http.response.body', 'body': step, 'more_body': True})
+                    finally:
+                        del self._sending[sender]
                 elif isinstance(step, float):
-                    timer = loop.call_later(step, woken.set)
-                    await woken.wait()
-                    timer.cancel()
-                    woken.clear()
+                    await alarm.wait(step)
                 elif step is Action.CHECK:
                     try:
                         stream.renew((await self._decide(environ, progress_ids))[1], monotonic())
@@ -206,6 +210,13 @@ class EventsApplication:
             for stream in await loop.run_in_executor(self._reads, self._hub.tick):
                 stream.wake()
             await asyncio.sleep(self._hub.pause)
+            self._drop_clients_that_do_not_read()
+
+    def _drop_clients_that_do_not_read(self) -> None:
+        latest = monotonic() - _SEND_TIMEOUT
+        for sender, since in self._sending.items():
+            if since < latest:
+                sender.cancel()
 
 
 async def _close_on_disconnect(receive: Receive, stream: Stream) -> None:
@@ -224,16 +235,34 @@ def _running(coroutine: Coroutine[Any, Any, None]) -> Iterator[None]:
         task.cancel()
 
 
-@contextmanager
-def _timeout(loop: asyncio.AbstractEventLoop, seconds: float) -> Iterator[None]:
-    """Cancel the current task if the block takes longer. asyncio.timeout() exists from Python 3.11 on."""
-    task = asyncio.current_task(loop)
-    assert task is not None  # noqa: S101  (for mypy)
-    timer = loop.call_later(seconds, task.cancel)
-    try:
-        yield
-    finally:
-        timer.cancel()
+class _Alarm:
+    """Ends a wait after some time, or when :meth:`ring` is called."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it rings, which it may also do earlier.
+
+        A timer that ends earlier is kept: :meth:`ring` ends most waits, and a timer for each of them is expensive.
+        """
+        due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._expire)
+        await self._event.wait()
+        self._event.clear()
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._event.set()
 
 
 def _environ(scope: Scope) -> dict[str, str]:

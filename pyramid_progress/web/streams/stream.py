@@ -143,6 +143,8 @@ class Stream:
     def _events(self, now: float) -> bytes:
         """Return the events of the tasks that have changed, apart from those whose run was not decided about yet."""
         self._states |= self._hub.take(self)
+        if not self._states:
+            return b''
         events = []
         for progress_id, state in list(self._states.items()):
             grant = self._grants.get(progress_id)
