@@ -131,21 +131,14 @@ def _update(rows: list[Row]) -> str | None:
 
 
 def _list(rows: list[Row]) -> str | None:
-    """Draw what a list of five tasks costs beside many tasks of others."""
+    """Draw what a list of five tasks costs beside many tasks of others, against one."""
     groups = []
-    for store in ('sqlite', 'Redis'):
-        points: dict[int, float] = {}
-        for row in rows:
-            name, _, others = row['figure'].partition(', ')
-            if name == f'list of 5 tasks on {store}':
-                points[1] = row['theirs']
-                points[int(others.removesuffix(' of others').replace(',', ''))] = row['ours']
-        bars = [
-            Bar(f'beside {others:,} {"task" if others == 1 else "tasks"} of others', time, _amount(time, 'µs'), True)
-            for others, time in sorted(points.items())
-        ]
-        groups.append(Group({'Redis': 'ext:redis'}.get(store, store), bars))
-    return _drawn('Time to list the five tasks of a user, by the number of tasks of other users', groups)
+    for store, title in (('sqlite', 'sqlite'), ('Redis', 'ext:redis')):
+        name = f'list of 5 tasks on {store}, '
+        found = {row['figure'].removeprefix(name): row['ratio'] for row in rows if row['figure'].startswith(name)}
+        bars = [Bar(f'beside {others}', ratio, f'{ratio:.2f}', True) for others, ratio in found.items()]
+        groups.append(Group(title, [Bar('beside 1', 1, '1', False), *bars] if bars else []))
+    return _drawn('Time to list the five tasks of a user, by the number of tasks of others, beside one as 1', groups)
 
 
 def _loop(rows: list[Row]) -> str | None:
