@@ -135,7 +135,7 @@ def test_the_types_for_react(tmp_path):
         (modules / name).symlink_to(ROOT / 'node_modules' / name)
     (modules / 'pyramid-progress').symlink_to(ROOT / 'static')
     options = json.loads((EXAMPLES / 'spa' / 'tsconfig.json').read_text())
-    options['compilerOptions'] |= {'jsx': 'preserve', 'types': []}
+    options['compilerOptions'] |= {'jsx': 'react-jsx', 'types': []}
     (folder / 'tsconfig.json').write_text(json.dumps(options | {'include': ['*']}))
     done = subprocess.run([TOOLS / 'tsc'], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
