@@ -250,7 +250,7 @@ class TestPlaces:
         monkeypatch.setattr('pyramid_progress.web.streams.wsgi._is_logged', False)
         app = make_events_app()
         for _ in range(2):
-            assert ask(app, 'a', **{'wsgi.multithread': False}).status_code == 404
+            assert ask(app, 'a', **{'wsgi.multithread': False, 'REMOTE_ADDR': '127.0.0.1'}).status_code == 404
         messages = [record.getMessage() for record in caplog.records]
         assert len([message for message in messages if 'wsgi.multithread' in message]) == 1
 

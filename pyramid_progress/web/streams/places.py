@@ -45,6 +45,7 @@ class Places(process.Participant):
         :param stream: the stream, which is given back with :meth:`leave`
         :param decisions: what its user may do
         """
+        process.check_threads()
         with self._lock:
             if self.are_taken:
                 return False

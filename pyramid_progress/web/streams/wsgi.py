@@ -73,11 +73,12 @@ _is_logged = False
 def offers_streams(request: Any) -> bool:
     """Return whether the server of a request can hold streams: it is set so, and serves requests in several threads."""
     global _is_logged
-    if not request.registry[PLACES_KEY].number:
+    places: Places | None = request.registry.get(PLACES_KEY)  # None in the tests of an application
+    if places is None or not places.number:
         return False
-    # Missing in the requests that scripts and tests make.
-    has_threads = bool(request.environ.get('wsgi.multithread', False))
-    if not has_threads and not _is_logged:
+    has_threads = bool(request.environ.get('wsgi.multithread'))
+    # A request that comes from no server says nothing about the server.
+    if not has_threads and 'REMOTE_ADDR' in request.environ and not _is_logged:
         _is_logged = True
         log.warning(
             'progress.streams has no effect: this server handles one request at a time in a process (wsgi.multithread'
