@@ -338,3 +338,21 @@ def test_the_bar_of_a_form(page, url):
     seen = page.evaluate('localStorage.seen').split()
     assert set(seen[::2]) <= {'waiting', 'running', 'finished'}
     assert {'25', '50', '75'} <= set(seen[1::2])
+
+
+@slow
+def test_a_page_that_is_left_and_shown_again(launch, program, application, url):
+    """In a browser that keeps pages as they were. It does not keep one with a stream or a lock."""
+    browser = launch(program('chromium'), ignore_default_args=['--disable-back-forward-cache'])
+    page = browser.new_page()
+    init_progress_status('a', 'mary', 'Import', length=100, current=42)
+    page.goto(url)
+    expect(page, 'a', amount='42%')
+    page.evaluate('window.isSame = true')
+    page.goto(f'{url}/form')
+    set_progress_status('a', current=50)
+    page.go_back(wait_until='commit')
+    assert page.evaluate('window.isSame'), 'the browser did not keep the page'
+    expect(page, 'a', amount='50%')
+    assert application.polls == 0
+    browser.close()

@@ -43,6 +43,10 @@ describe('the parser', () => {
     assert.deepEqual(parse('data: 1\n', 'data: 2', '\n\n'), [{ type: '', data: '1\n2' }]);
   });
 
+  test('only CR and LF end a line', () => {
+    assert.deepEqual(parse('data: 1\u2028\u0085\n\n'), [{ type: '', data: '1\u2028\u0085' }]);
+  });
+
   test('what is not a field is ignored', () => {
     assert.deepEqual(parse('<!DOCTYPE html>\n<p>data: 1\n\ndatab: 2\n DATA: 3\n\n'), []);
   });
@@ -230,6 +234,17 @@ describe('the polls', () => {
     stage.streams[0].stream.send({ a: RUNNING });
     await idle(stage, 30_000);
     assert.deepEqual([stage.requests.length, stage.streams.length], [length, 1]);
+  });
+
+  test('go on if the server never answers the request for a stream, until one does', async () => {
+    const stage = streaming();
+    stage.refuse = () => new Promise(() => {});
+    stage.watch('a');
+    await pass(stage, 9900);
+    assert.deepEqual([stage.streams.length, stage.streams[0].signal.aborted], [1, false]);
+    await pass(stage, 11_000);
+    assert.deepEqual([stage.streams.length, stage.streams[0].signal.aborted], [2, true]);
+    assert.ok(stage.requests.length > 10);
   });
 
   for (const [what, breakIt, least] of [
@@ -421,6 +436,36 @@ describe('bars that come and go', () => {
     await idle(stage, 9000);
     for (const { status } of [watch, ...others]) assert.deepEqual(status, at(4));
     assert.deepEqual([stage.requests.length, stage.streams.length], [0, 2]);
+  });
+
+  test('one that is added soon after the first waits for the stream of both', async () => {
+    const { stage } = await following();
+    await pass(stage, 100);
+    stage.watch('b');
+    await pass(stage, 1050);
+    assert.deepEqual(stage.streams[1].ids, ['a', 'b']);
+    await pass(stage, 700);
+    stage.streams[1].stream.send(all(['a', 'b'], at(4)));
+    await idle(stage, 6000);
+    assert.deepEqual([stage.requests.length, stage.streams.length], [0, 2]);
+  });
+
+  test('a stream of more tasks has the lock of the one before', async () => {
+    const { stage } = await following();
+    stage.locks.held.add(`mary ${stage.events} 2`);
+    await pass(stage, 2000);
+    stage.watch('b');
+    await pass(stage, 200);
+    assert.deepEqual([stage.streams.length, stage.streams[1].signal.aborted], [2, false]);
+  });
+
+  test('a status that the stream was not asked for is not shown', async () => {
+    const { stage, stream } = await following();
+    stream.send({ b: at(3) });
+    await pass(stage, 2000);
+    const other = stage.watch('b');
+    await pass(stage, 200);
+    assert.deepEqual([other.state, stage.streams[1].ids], ['waiting', ['a', 'b']]);
   });
 
   test('many, one after the other, do not make many streams', async () => {

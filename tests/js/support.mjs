@@ -190,7 +190,11 @@ export class Stage {
 
   async #openStream(request) {
     this.streams.push(request);
-    if (this.refuse) return this.refuse();
+    const aborted = new Promise((_, reject) => {
+      request.signal.addEventListener('abort', () => reject(request.signal.reason));
+    });
+    aborted.catch(() => {});
+    if (this.refuse) return Promise.race([this.refuse(), aborted]);
     request.stream = new FakeStream(request.signal);
     return request.stream.response;
   }

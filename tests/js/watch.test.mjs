@@ -159,6 +159,17 @@ test('a steady rate gives an estimate after five polls', () => {
   ]);
 });
 
+test('many answers, as a stream brings them, give the same estimate as few', () => {
+  const one = watch();
+  let current = 0;
+  for (let now = 0; now <= 60_000; now += 200) {
+    // Now slow, now fast.
+    current += now % 4000 < 2000 ? 1 : 3;
+    one.answer({ status: 'running', current, length: 1000 }, now);
+  }
+  assert.ok(Math.abs(one.estimate?.rate - 0.01) < 0.001, `${one.estimate?.rate}`);
+});
+
 test('a rate that changes gives no estimate', () => {
   assert.equal(estimates([0, 10, 20, 21, 22]).at(-1), undefined, 'slower');
   assert.equal(estimates([0, 1, 2, 12, 22]).at(-1), undefined, 'faster');
