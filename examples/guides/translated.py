@@ -9,11 +9,18 @@ import pyramid_progress
 _ = TranslationStringFactory('shop')
 
 LOCALE = Path(__file__).parent / 'locale'
+LANGUAGES = ['en', 'de', 'nl']
 
 
 def includeme(config):
     """Add the catalogues of the application. Their words take precedence over those of pyramid_progress."""
     config.add_translation_dirs(str(LOCALE), override=True)
+    config.set_locale_negotiator(negotiate)
+
+
+def negotiate(request):
+    """Return the locale of a request: the language of the browser, if the application has it."""
+    return request.accept_language.lookup(LANGUAGES, default='en')
 
 
 def export_view(request):

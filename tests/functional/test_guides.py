@@ -130,19 +130,20 @@ class TestTranslations:
         ],
     )
     def test_words(self, app, locale, label, message, word):
-        progress_id = app.get('/export', {'_LOCALE_': locale}).json['progress_id']
-        bar = app.get(f'/bar/{progress_id}', {'_LOCALE_': locale}).text
+        headers = {'Accept-Language': f'{locale},fr;q=0.9'}
+        progress_id = app.get('/export', headers=headers).json['progress_id']
+        bar = app.get(f'/bar/{progress_id}', headers=headers).text
         for text in (label, message, word):
             assert f'>{text}<' in bar
 
     def test_numbers_and_words_that_the_catalogue_does_not_have(self, app):
         task = start_task('Work', length=1234)
-        bar = app.get(f'/bar/{task.id}', {'_LOCALE_': 'nl'}).text
+        bar = app.get(f'/bar/{task.id}', headers={'Accept-Language': 'nl'}).text
         assert '0 van 1.234' in bar
         task.finish()
         with pytest.raises(ProgressError), start_task('Work') as task:
             raise ProgressError('The disk is full.')
-        assert '>Failed<' in app.get(f'/bar/{task.id}', {'_LOCALE_': 'nl'}).text
+        assert '>Failed<' in app.get(f'/bar/{task.id}', headers={'Accept-Language': 'nl'}).text
 
 
 def run(path, *arguments, **options):
