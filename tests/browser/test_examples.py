@@ -102,6 +102,17 @@ def test_the_form_with_an_invalid_file(start, page, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_report_at_a_permanent_url(start, page):
+    url = start((GUIDES / 'reports.py').read_text()) + '/reports/2026'
+    page.goto(url)
+    page.get_by_text('There is no report.').wait_for()
+    page.get_by_role('button', name='Make the report').click()
+    page.get_by_role('progressbar', name='Report of 2026').wait_for()
+    page.get_by_text('The sales of 2026').wait_for()
+    assert page.url == url
+
+
+@pytest.mark.slow
 def test_the_single_page_client(start, page, program, tmp_path):
     npm = program('npm')
     folder = tmp_path / 'spa'
