@@ -147,9 +147,14 @@ class TestTranslations:
 
 
 def run(path, *arguments, **options):
-    """Run a script, and return its exit status and output."""
+    """Run a script, and return its exit status and output, without warnings of Pyramid."""
     done = subprocess.run(
-        [sys.executable, path, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+        [sys.executable, '-W', 'ignore', path, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
     )
     return done.returncode, done.stdout + done.stderr
 
