@@ -379,10 +379,18 @@ def test_from_start_to_end(show, server, page):
 
 
 @pytest.mark.chromium('its protocol reports animations')
-@pytest.mark.parametrize(('motion', 'durations'), [('no-preference', {300}), ('reduce', set())])
-def test_a_changed_value_glides(show, server, page, motion, durations):
+@pytest.mark.parametrize(
+    ('motion', 'others', 'durations'),
+    [
+        ('no-preference', 9, {300}),
+        ('no-preference', 10, set()),
+        ('reduce', 0, set()),
+    ],
+)
+def test_a_changed_value_glides(show, server, page, motion, others, durations):
+    """In a page with few bars."""
     page.emulate_media(reduced_motion=motion)
-    show(bar('a'), a=RUNNING)
+    show(bar('a'), *(bar(f'other-{number}') for number in range(others)), a=RUNNING)
     expect(page, 'a', amount='42%')
     started = []
     client = page.context.new_cdp_session(page)
