@@ -1,6 +1,9 @@
 """The element in a real browser, with event streams: it polls only where there is none."""
 
+import socket
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from pyramid.config import Configurator
@@ -8,6 +11,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.response import Response
 
 from pyramid_progress import get_running_tasks, init_progress_status, set_progress_status
+from pyramid_progress.asgi import EventsApplication
 from pyramid_progress.web.streams import stream as server_stream
 
 from .pages import Answer, bar, serving
@@ -253,10 +257,10 @@ class Application:
     What it reads: the number of ``polls``.
     """
 
-    def __init__(self):
+    def __init__(self, **settings):
         self.polls = 0
         self.sessions = Sessions()
-        settings = {'cache.regions': 'default, persistent', 'cache.type': 'memory'}
+        settings |= {'cache.regions': 'default, persistent', 'cache.type': 'memory'}
         settings |= {'progress.streams': 2, 'progress.permission': 'follow'}
         with Configurator(settings=settings, security_policy=self.sessions) as config:
             config.include('pyramid_progress')
@@ -266,11 +270,11 @@ class Application:
             config.add_view(self.form, route_name='form', request_method='GET')
             config.add_view(self.send, route_name='form', request_method='POST')
             config.add_forbidden_view(lambda request: HTTPSeeOther('/sign-in'))
-        self._wsgi = config.make_wsgi_app()
+        self.wsgi = config.make_wsgi_app()
 
     def __call__(self, environ, start_response):
         self.polls += environ['PATH_INFO'] == '/progress_status'
-        return self._wsgi(environ, start_response)
+        return self.wsgi(environ, start_response)
 
     def page(self, request, body):
         assets = f'<link rel="icon" href="data:,">{request.progress.assets()}'
@@ -356,3 +360,39 @@ def test_a_page_that_is_left_and_shown_again(launch, program, application, url):
     expect(page, 'a', amount='50%')
     assert application.polls == 0
     browser.close()
+
+
+@contextmanager
+def serving_events(listener, application):
+    """Serve the streams of an application by ASGI for the length of a ``with`` block."""
+    uvicorn = pytest.importorskip('uvicorn')
+    config = uvicorn.Config(EventsApplication(application), lifespan='on', log_config=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
+@slow
+def test_streams_of_another_origin(page, wait_until):
+    """They have the cookies of the page, and its server is asked for nothing but the end."""
+    listener = socket.create_server(('127.0.0.1', 0))
+    settings = {'progress.events_url': f'http://127.0.0.1:{listener.getsockname()[1]}/progress_events'}
+    made = []
+    with serving_wsgi(lambda environ, start_response: made[0](environ, start_response)) as url:
+        made.append(application := Application(**settings | {'progress.events_origins': url}))
+        with serving_events(listener, application.wsgi):
+            init_progress_status('a', 'mary', 'Import', length=100, current=10)
+            page.goto(url)
+            for current in (20, 30):
+                set_progress_status('a', current=current)
+                expect(page, 'a', amount=f'{current}%')
+            assert application.polls == 0
+        # The server of the streams has gone.
+        set_progress_status('a', current=40)
+        expect(page, 'a', amount='40%', state='Running')
+        assert application.polls
