@@ -120,12 +120,13 @@ def test_a_stream_that_is_cut(show, server, page, wait_until):
     assert set(page.evaluate('states')) == {'running'}
 
 
+@slow
 @pytest.mark.parametrize(
     ('refusal', 'has_another'),
     [
         (Answer({'message': 'Later'}, code=503, Retry_After='2'), True),
-        pytest.param(Answer({'message': 'Not found'}, code=404), False, marks=slow),
-        pytest.param(Answer('', code=302, Location='/login'), True, marks=slow),
+        (Answer({'message': 'Not found'}, code=404), False),
+        (Answer('', code=302, Location='/login'), True),
     ],
     ids=['503', '404', 'redirect'],
 )

@@ -89,7 +89,7 @@ function manifest() {
     name: declaration.name,
     tagName: 'pyramid-progress',
     superclass: { name: 'HTMLElement' },
-    description: 'Shows the progress of a task, and follows it by polling.',
+    description: 'Shows the progress of a task, and follows it by polling, or by a stream.',
     attributes: [...attributes, ...members('WrittenAttributes')],
     members: [...fields, ...others],
     events: members('Events'),
