@@ -73,6 +73,8 @@ def includeme(config: Any) -> None:
     config.add_static_view(f'pyramid_progress/{__version__}', f'{PACKAGE}:static', cache_max_age=86400)
     config.add_request_method(Progress, 'progress', reify=True)
     process.handle_sigterm(settings.sigterm)
+    if settings.streams:
+        process.end_responses_at_interrupt()
 
 
 def _find_static_files(config: Any) -> None:

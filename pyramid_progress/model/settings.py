@@ -14,8 +14,8 @@ PREFIX = 'progress.'
 
 _URL = re.compile(r'(https?://[^\s/?#]+)?/(?!/)[^\s?#]*')
 
-#: As browsers send it in the header ``Origin`` (RFC 6454 section 6.2): in lower case, without a path.
-_ORIGIN = re.compile(r'https?://[^\sA-Z/?#]+')
+#: As browsers send it in the header ``Origin`` (RFC 6454 section 6.2): in lower case, without a path or a default port.
+_ORIGIN = re.compile(r'(?!https:.*:443$|http:.*:80$)https?://[^\sA-Z/?#]+')
 
 #: A hundred years, in seconds: the timeout of a lock cannot be much longer.
 _MAX_SECONDS = 100 * 365 * 86400.0

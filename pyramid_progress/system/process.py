@@ -32,7 +32,7 @@ class Participant:
         """Replace locks that a thread of the parent may hold, and drop what belongs to the parent."""
 
     def end_responses(self) -> None:
-        """End responses that do not end by themselves, because a server was asked to stop, and waits for them."""
+        """End responses that do not end by themselves, because the server stops, and waits for them."""
 
     def drain(self) -> None:
         """Wait for work in progress, because the process ends. This precedes the :meth:`stop` of all participants."""
@@ -147,19 +147,14 @@ def handle_sigterm(wanted: bool | None) -> None:
     The signal then has the effect that it had before this call.
 
     :param wanted: True to install a handler, False not to; None to install one only if this is the main thread, SIGTERM
-        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded. If there is
-        a handler, such as that of gunicorn, which waits for all responses, None only makes it end those as well
+        has its default action, and neither uWSGI nor mod_wsgi, which handle signals themselves, is loaded
     """
     if wanted is False:
         return
     previous = signal.getsignal(signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     if wanted is None:
-        if not is_main or {'uwsgi', 'mod_wsgi'} & sys.modules.keys():
-            return
-        if previous is not signal.SIG_DFL:
-            if callable(previous) and not isinstance(previous, (_SigtermHandler, _EndResponses)):
-                signal.signal(signal.SIGTERM, _EndResponses(previous))
+        if not is_main or previous is not signal.SIG_DFL or {'uwsgi', 'mod_wsgi'} & sys.modules.keys():
             return
     elif not is_main or previous is None:
         log.warning(
@@ -171,22 +166,33 @@ def handle_sigterm(wanted: bool | None) -> None:
         signal.signal(signal.SIGTERM, _SigtermHandler(previous))
 
 
-class _EndResponses:
-    """Ends the responses that do not end by themselves, and passes the signal on to the handler of the server.
+def is_server_stopping() -> bool:
+    """Return whether a worker of gunicorn takes no more requests, and waits for the end of all responses.
 
-    :param previous: the handler of the server
+    It has no hook for that in an application. But its handler of SIGTERM is a method of the worker, which has a flag
+    that ``--max-requests`` clears as well.
     """
+    handler = signal.getsignal(signal.SIGTERM)
+    if isinstance(handler, _SigtermHandler):
+        handler = handler.previous
+    return getattr(getattr(handler, '__self__', None), 'alive', True) is False
 
-    def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
-        self._previous = previous
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        _thread.start_new_thread(self._end_responses, ())  # for the reason that _SigtermHandler has
-        self._previous(number, frame)
+def end_responses_at_interrupt() -> None:
+    """Make Ctrl-C end the responses that do not end by themselves, unless the server has a handler of its own."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
 
-    def _end_responses(self) -> None:
-        for participant in list(_participants):
-            _call(participant.end_responses)
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _thread.start_new_thread(_end_responses, ())  # for the reason that _SigtermHandler has
+    signal.default_int_handler(number, frame)
+
+
+def _end_responses() -> None:
+    for participant in list(_participants):
+        _call(participant.end_responses)
 
 
 class _SigtermHandler:
@@ -196,10 +202,10 @@ class _SigtermHandler:
     """
 
     def __init__(self, previous: Any) -> None:
-        self._previous = previous
+        self.previous = previous
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(number, self._previous)  # a second signal takes effect at once
+        signal.signal(number, self.previous)  # a second signal takes effect at once
         # In a thread of its own: the interrupted frame may hold a lock that stopping needs, and must continue in order
         # to release it. threading.Thread.start() itself takes a lock that the frame may hold.
         _thread.start_new_thread(self._stop_and_resend, (number,))
@@ -209,6 +215,6 @@ class _SigtermHandler:
             stop()
         finally:
             os.kill(os.getpid(), number)
-            if self._previous is signal.SIG_DFL:
+            if self.previous is signal.SIG_DFL:
                 # The kernel does not deliver a signal without handler to the first process of a container.
                 os._exit(128 + number)

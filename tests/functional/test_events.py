@@ -157,6 +157,7 @@ def test_a_slow_client_gets_the_latest_state_only(make_events_app):
     app = make_events_app()
     init_progress_status('a', None, 'Import')
     with stream(app, 'a') as events, stream(app, 'a') as quick:
+        events.next()
         for current in range(4):
             set_progress_status('a', current=current)
             quick.until(current=current)
@@ -172,6 +173,18 @@ def test_a_task_without_heartbeats_becomes_stalled(make_events_app):
         # As a process that ended: the record is not written again.
         storage.update_active({'a': {'_heartbeat': str(storage.now() - 14.8)}}, 60)
         events.until(status='stalled')
+    task.finish()
+
+
+def test_a_change_of_internal_members_is_no_event(make_events_app, monkeypatch):
+    monkeypatch.setattr(stream_module, 'COMMENT_INTERVAL', 0.5)
+    app = make_events_app()
+    task = start_task('Export', progress_id='a')
+    storage = get_runtime(app.app.registry).store().storage
+    with stream(app, 'a') as events:
+        events.next()
+        storage.update_active({'a': {'_heartbeat': str(storage.now())}}, 60)
+        assert next(events.body) == b':\n\n'
     task.finish()
 
 
@@ -227,6 +240,11 @@ class TestPlaces:
         with stream(app, 'c') as events:
             events.next()
 
+    def test_a_page_of_another_site_gets_none(self, make_events_app):
+        app = make_events_app()
+        for site, status in (('cross-site', 403), ('same-site', 403), ('same-origin', 200), ('none', 200)):
+            assert ask(app, 'a', headers={'Sec-Fetch-Site': site}).status_code == status
+
     def test_the_last_place_is_taken_between_the_answer_and_its_body(self, make_events_app):
         app = make_events_app()
         with stream(app, 'a') as one, stream(app, 'b') as two, stream(app, 'c') as three:
@@ -247,7 +265,7 @@ class TestPlaces:
         assert '"events"' not in rendered_assets(app)
 
     def test_a_server_without_threads(self, make_events_app, caplog, monkeypatch):
-        monkeypatch.setattr('pyramid_progress.web.streams.wsgi._is_logged', False)
+        monkeypatch.setattr('pyramid_progress.web.streams.wsgi._logged', set())
         app = make_events_app()
         for _ in range(2):
             assert ask(app, 'a', **{'wsgi.multithread': False, 'REMOTE_ADDR': '127.0.0.1'}).status_code == 404
@@ -298,18 +316,21 @@ class TestAccess:
                 set_progress_status('a', current=current)
                 assert next(events.body) == b':\n\n'
 
-    def test_the_next_run_has_another_owner(self, make_events_app, with_policy):
+    @pytest.mark.parametrize('next_owner', ['bob', None], ids=['another owner starts it', 'it is removed'])
+    def test_what_follows_an_end_is_unknown(self, make_events_app, with_policy, next_owner):
         app = make_events_app(with_policy)
         init_progress_status('a', 'mary', 'Import')
         set_progress_status('a', 'finished')
         set_progress_status('b', current=1)
         with stream(app, 'a', 'b', headers={'X-User': 'mary'}) as events:
-            events.until(id='a', status='finished')
-            init_progress_status('a', 'bob', 'Secret')
-            rest = []
-            while (event := events.next()) is not None:
-                rest.append(event)
-            assert 'Secret' not in json.dumps(rest)
+            events.until(id='b')
+            if next_owner:
+                init_progress_status('a', next_owner, 'Secret')
+            else:
+                forget_task('a')
+            assert events.next() == {'id': 'a', 'status': 'unknown'}
+            set_progress_status('b', current=2)
+            assert events.next()['current'] == 2
 
     def test_a_visitor_who_signs_out(self, make_events_app, with_policy):
         signed_out = set()

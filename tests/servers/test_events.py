@@ -94,3 +94,33 @@ def test_a_stop_ends_the_streams_at_once(start_streams, name):
         site.server.process.send_signal(signal.SIGTERM)
         client.wait_for_end()
         site.server.process.wait(5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['gunicorn gthread', 'gunicorn gevent'])
+def test_a_stream_does_not_keep_a_worker_from_being_replaced(start_streams, name):
+    """A worker that is replaced accepts no connections, and waits for all responses."""
+    site = start_streams([*ONE[name], '--max-requests', '10'])
+    with EventClient(site.url + '/progress_events', 'unknown', timeout=60) as client:
+        client.next()
+        started = time.monotonic()
+        for _ in range(15):
+            wait_until(lambda: pid_of(site), 30)
+        assert time.monotonic() - started < 10
+
+
+def pid_of(site):
+    try:
+        return site.get('/pid')
+    except OSError:
+        return None
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_streams_at_once(start_streams):
+    """waitress gives its threads five seconds."""
+    site = start_streams(ONE['waitress'])
+    with EventClient(site.url + '/progress_events', 'unknown') as client:
+        client.next()
+        site.server.process.send_signal(signal.SIGINT)
+        site.server.process.wait(3)

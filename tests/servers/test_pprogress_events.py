@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -58,7 +59,7 @@ def test_another_user_sees_nothing_and_a_user_who_signs_out_sees_no_more(serve):
         (server.folder / 'signed-out').write_text('mary')
         # The next run is decided about at once, and the owner is the same.
         init_progress_status('a', 'mary', 'Secret')
-        assert client.next() is None
+        assert client.next() == {'id': 'a', 'status': 'unknown'}
 
 
 def test_a_permission_that_the_user_does_not_have(serve):
@@ -111,17 +112,66 @@ def test_another_origin(serve):
         assert client.response.headers['Access-Control-Allow-Origin'] is None
 
 
-def test_a_client_that_reads_nothing_is_dropped(serve):
-    """The server waits for it until a timeout, and others do not notice."""
-    server = serve()
+def test_clients_that_read_nothing_keep_their_places_and_disturb_no_other(serve):
+    server = serve(**{'progress.max_streams_per_client': 2})
     set_progress_status('big', message='x' * 100_000)
-    with socket.create_connection(('127.0.0.1', server.port)) as connection:
-        connection.sendall(b'GET /?progress_id=big HTTP/1.1\r\nHost: localhost\r\nX-User: mary\r\n\r\n')
+    with ExitStack() as stack:
+        for _ in range(6):
+            connection = stack.enter_context(socket.create_connection(('127.0.0.1', server.port)))
+            forwarded = 'X-Forwarded-For: 10.0.0.1'
+            connection.sendall(f'GET /?progress_id=big HTTP/1.1\r\nHost: localhost\r\n{forwarded}\r\n\r\n'.encode())
         with server.open('big') as client:
             for current in range(100):
                 set_progress_status('big', current=current)
                 time.sleep(0.01)
             assert client.until(current=99)
+        with pytest.raises(RefusedError):
+            server.open('big', headers={'X-Forwarded-For': '10.0.0.1'})
+
+
+def test_places_are_bounded_for_requests_at_the_same_time(serve):
+    server = serve(**{'progress.max_streams': 3})
+
+    def status_of_request(_):
+        try:
+            return stack.enter_context(server.open('a')).response.status
+        except RefusedError as error:
+            return error.status
+
+    with ExitStack() as stack, ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(status_of_request, range(20)))
+    assert sorted(statuses) == 3 * [200] + 17 * [503]
+
+
+def test_head(serve):
+    server = serve(**{'progress.max_streams': 1})
+    for _ in range(3):
+        with server.open('a', method='HEAD') as client:
+            assert client.response.headers['Content-Type'] == 'text/event-stream'
+            assert client.response.read() == b''
+
+
+def test_a_page_of_another_site(serve):
+    server = serve(**{'progress.events_origins': 'https://example.org'})
+    cross = {'Sec-Fetch-Site': 'cross-site'}
+    server.open('a', headers=cross | {'Origin': 'https://example.org'}).response.close()
+    for origin in ({}, {'Origin': 'https://example.net'}):
+        with pytest.raises(RefusedError) as raised:
+            server.open('a', headers=cross | origin)
+        assert raised.value.status == 403
+
+
+def test_the_application_sees_no_header_of_an_untrusted_proxy(serve):
+    """The application of the test lets a user in by the client's address."""
+    server = serve('--forwarded-allow-ips', '10.0.0.1')
+    init_progress_status('a', '192.0.2.7', 'Import')
+    headers = {'X-Forwarded-For': '192.0.2.7'}
+    with server.open('a', user='by-address', headers=headers) as client:
+        assert client.next()['status'] == 'unknown'
+    server.stop()
+    server = serve()
+    with server.open('a', user='by-address', headers=headers) as client:
+        assert client.next()['status'] == 'running'
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

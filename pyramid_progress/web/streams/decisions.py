@@ -39,7 +39,7 @@ class Decisions(NamedTuple):
 
 
 class AccessCheck:
-    """A question that travels with a request through the application, and comes back with the answer.
+    """Carries the ids of a stream to the view, and the view's decisions back.
 
     :param progress_ids: the ids of the stream
     """

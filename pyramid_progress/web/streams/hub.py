@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 #: Seconds between two reads while the store does not answer.
 _TROUBLE_PAUSE = 1.0
 
-#: The hub rests for this many times as long as a read took, so that it uses at most a fifth of a processor.
+#: The pause after a read is at least this many times its duration, so that the hub uses at most a fifth of a processor.
 _REST = 4
 
 
@@ -42,6 +42,7 @@ class TaskState:
         self._events: dict[tuple[str, bool], bytes] = {}
         self.text = text
         self.status = UNKNOWN
+        self._is_cancellable = False
         #: None if the task is not known.
         self.identity: Identity | None = None
         #: When it will be stalled if its record does not change, by the store's clock.
@@ -53,6 +54,14 @@ class TaskState:
             self.status = to_status(members, lambda: now)
             if self.status['status'] != 'stalled':
                 self.stalls_at = stalls_at(members)
+
+    def looks_like(self, other: 'TaskState') -> bool:
+        """Return whether users see no difference: a heartbeat, for example, changes the record only."""
+        return (
+            self.status == other.status
+            and self.identity == other.identity
+            and self._is_cancellable == other._is_cancellable
+        )
 
     def event(self, localizer: Any, *, may_cancel: bool) -> bytes:
         """Return the event for a user who may see the task. Users with the same language and rights share it."""
@@ -102,8 +111,10 @@ class Hub:
         #: Seconds until the next read should begin.
         self.pause = 0.0
 
-    def __len__(self) -> int:
-        return len(self._changed)
+    @property
+    def number_of_tasks(self) -> int:
+        """How many tasks it watches."""
+        return len(self._tasks)
 
     def add(self, stream: Subscriber, decisions: Decisions) -> None:
         """Watch the tasks of a stream.
@@ -112,6 +123,8 @@ class Hub:
         :param decisions: what its user may do with them, with their records
         """
         with self._lock:
+            if not self._changed:
+                self.is_troubled = False  # nothing was read since the last stream left
             for progress_id in stream.progress_ids:
                 watched = self._tasks.get(progress_id)
                 if watched is None:
@@ -170,7 +183,9 @@ class Hub:
         woken: set[Subscriber] = set()
         with self._lock:
             for progress_id, state in states.items():
-                watched[progress_id].state = state
+                old, watched[progress_id].state = watched[progress_id].state, state
+                if state.looks_like(old):
+                    continue
                 woken |= watched[progress_id].streams
                 for stream in watched[progress_id].streams:
                     self._changed[stream].add(progress_id)

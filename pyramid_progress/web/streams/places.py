@@ -42,7 +42,7 @@ class Places(process.Participant):
     def take(self, stream: Stream, decisions: Decisions) -> bool:
         """Give a stream a place and feed it; return False if there is none.
 
-        :param stream: the stream, which is given back with :meth:`leave`
+        :param stream: the stream; :meth:`leave` frees its place
         :param decisions: what its user may do
         """
         process.check_threads()
@@ -52,13 +52,15 @@ class Places(process.Participant):
             self._streams.add(stream)
             try:
                 self.hub.add(stream, decisions)
-                if self._thread is None:
+                if self._thread is None or not self._thread.is_alive():
                     self._thread = threading.Thread(target=self._feed, name='progress-hub', daemon=True)
                     self._thread.start()
             except BaseException:
                 self._streams.discard(stream)
                 self.hub.remove(stream)
                 raise
+            if self._is_stopped:  # since the check
+                stream.close()
         return True
 
     def leave(self, stream: Stream) -> None:
@@ -80,6 +82,8 @@ class Places(process.Participant):
         while True:
             for stream in hub.tick():
                 stream.wake()
+            if process.is_server_stopping():
+                self.end_responses()
             with self._lock:
                 if not self._streams:
                     self._thread = None

@@ -35,7 +35,7 @@ _TROUBLE = b'event: trouble\ndata: {"message": "The progress of tasks cannot be 
 class Action(Enum):
     """What a stream needs, apart from sending and waiting."""
 
-    #: Decide about access again, and call :meth:`Stream.renew` or :meth:`Stream.postpone`.
+    #: Decide about access again, and call :meth:`Stream.renew` or :meth:`Stream.postpone`. It can be driven meanwhile.
     CHECK = 'check'
     #: End.
     CLOSE = 'close'
@@ -67,6 +67,7 @@ class Stream:
         self._unknown_since: dict[str, float] = {}
         self._is_troubled = False
         self._is_closing = False
+        self._is_checking = False
         self._comment_at = now + COMMENT_INTERVAL
         self._checked_at = now
         self._check_at = self._next_check(now)
@@ -92,6 +93,8 @@ class Stream:
         if now >= over_at:
             return Action.CLOSE
         if now >= self._check_at:
+            self._is_checking = True
+            self._check_at = math.inf
             return Action.CHECK
         if now >= self._comment_at:
             self._comment_at = now + COMMENT_INTERVAL
@@ -99,19 +102,20 @@ class Stream:
         return min(self._comment_at, self._check_at, self._close_at, over_at) - now
 
     def renew(self, decisions: Decisions | None, now: float) -> None:
-        """Go on with new decisions. If they take a task away from the user, the stream ends.
+        """Go on with new decisions. If they hide a task that the user sees, the stream ends.
 
         The next request of the client, which has its present cookies, decides what it shows.
 
         :param decisions: the decisions; None if the application refused the request
         :param now: the time by :func:`time.monotonic`
         """
-        if decisions is None or self._loses_sight(decisions):
+        if decisions is None or self._hides_a_visible_task(decisions):
             self._is_closing = True
             return
         changed = {id for id, grant in decisions.grants.items() if grant != self._grants.get(id)}
         self._localizer, self._grants = decisions.localizer, decisions.grants
         self._hub.show_again(self, changed)
+        self._is_checking = False
         self._checked_at = now
         self._check_at = self._next_check(now)
 
@@ -120,15 +124,19 @@ class Stream:
 
         :param now: the time by :func:`time.monotonic`
         """
+        self._is_checking = False
         self._checked_at = now
         self._check_at = now + RETRY_INTERVAL
 
-    def _loses_sight(self, decisions: Decisions) -> bool:
-        """Return whether the user saw a task that the decisions hide."""
-        grants = self._grants
+    def _hides_a_visible_task(self, decisions: Decisions) -> bool:
+        """Return whether the user saw a run that the decisions hide.
+
+        A later run that is hidden is as unknown as a task that was removed: the stream goes on in both cases.
+        """
         return any(
-            not grant.may_see and progress_id in grants and grants[progress_id].may_see
-            for progress_id, grant in decisions.grants.items()
+            old.may_see and not new.may_see and old.identity == new.identity
+            for progress_id, new in decisions.grants.items()
+            if (old := self._grants.get(progress_id)) is not None
         )
 
     def _next_check(self, now: float) -> float:
@@ -149,7 +157,8 @@ class Stream:
         for progress_id, state in list(self._states.items()):
             grant = self._grants.get(progress_id)
             if state.identity is not None and (grant is None or grant.identity != state.identity):
-                self._check_at = min(self._check_at, self._checked_at + MIN_CHECK_INTERVAL)
+                if not self._is_checking:
+                    self._check_at = min(self._check_at, self._checked_at + MIN_CHECK_INTERVAL)
                 continue
             del self._states[progress_id]
             self._ended.discard(progress_id)

@@ -2,11 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from pyramid.httpexceptions import HTTPNotFound, HTTPServiceUnavailable
+from pyramid.httpexceptions import HTTPForbidden, HTTPNotFound, HTTPServiceUnavailable
 from pyramid.interfaces import IRequestFactory
 from pyramid.request import Request
 from pyramid.response import Response
@@ -47,6 +47,8 @@ def progress_events(request: Any) -> Response:
         check.answer(visitor)
         return Response(status=204)
     progress_ids = list(dict.fromkeys(queried_ids(request)))
+    if is_from_another_site(request.environ):
+        raise HTTPForbidden('Pages of another origin may not read these event streams.')
     if not offers_streams(request):
         raise HTTPNotFound('This server has no event streams.')
     places: Places = request.registry[PLACES_KEY]
@@ -67,20 +69,35 @@ def _response(**body: Any) -> Response:
     return response
 
 
-_is_logged = False
+def is_from_another_site(environ: Mapping[str, Any], origins: Collection[str] = ()) -> bool:
+    """Return whether a page of another origin sent a request. Without this check, any page could take all places.
+
+    :param environ: the WSGI environment of the request. Browsers send ``Sec-Fetch-Site`` (W3C Fetch Metadata)
+    :param origins: the other origins whose pages may read streams
+    """
+    is_ours = environ.get('HTTP_SEC_FETCH_SITE', 'none') in ('none', 'same-origin')
+    return not is_ours and environ.get('HTTP_ORIGIN') not in origins
+
+
+#: The warnings that were logged: each is logged once.
+_logged: set[str] = set()
+
+
+def _warn_once(message: str, **options: Any) -> None:
+    if message not in _logged:
+        _logged.add(message)
+        log.warning(message, **options)
 
 
 def offers_streams(request: Any) -> bool:
     """Return whether the server of a request can hold streams: it is set so, and serves requests in several threads."""
-    global _is_logged
     places: Places | None = request.registry.get(PLACES_KEY)  # None in the tests of an application
     if places is None or not places.number:
         return False
     has_threads = bool(request.environ.get('wsgi.multithread'))
     # A request that comes from no server says nothing about the server.
-    if not has_threads and 'REMOTE_ADDR' in request.environ and not _is_logged:
-        _is_logged = True
-        log.warning(
+    if not has_threads and 'REMOTE_ADDR' in request.environ:
+        _warn_once(
             'progress.streams has no effect: this server handles one request at a time in a process (wsgi.multithread'
             ' is false), and an event stream would hold the process. Use a server with threads, or pprogress-events.'
         )
@@ -90,7 +107,7 @@ def offers_streams(request: Any) -> bool:
 class EventStream:
     """The body of a response: the events of a stream. It takes a place when the server asks for the first one.
 
-    So that a response which the server never sends, because a tween replaces it, holds no place.
+    A response that the server never sends, because a tween replaces it, therefore holds no place.
     """
 
     def __init__(self, places: Places, progress_ids: Sequence[str], decisions: Decisions, check: Check) -> None:
@@ -146,8 +163,12 @@ def _subrequest_check(request: Any, progress_ids: Sequence[str]) -> Check:
         question = AccessCheck(progress_ids)
         try:
             invoke(factory.blank('/', environ=environ | {CHECK_KEY: question}), use_tweens=True)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the client's next request gets it as well)
-            log.info('An event stream ends, because access to its tasks could not be decided: %r', error)
+        except Exception:  # noqa: BLE001  (whatever it is, the client's next request gets it as well)
+            _warn_once(
+                'An event stream ends, because the request that decides about access failed. Objects of WSGI middleware'
+                ' are not in its environment.',
+                exc_info=True,
+            )
             return None
         return question.decisions
 

@@ -1,0 +1,255 @@
+"""The ASGI application."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from typing import Any
+
+from pyramid.config import global_registries
+from pyramid.httpexceptions import HTTPBadRequest
+from pyramid.request import Request as PyramidRequest
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..runtime import REGISTRY_KEY, get_runtime
+from ..storage import StorageError
+from ..web.answers import RETRY_AFTER as STORE_RETRY_AFTER
+from ..web.ids import queried_ids
+from ..web.streams.decisions import Decisions
+from ..web.streams.hub import Hub
+from ..web.streams.stream import Action, Stream
+from ..web.streams.wsgi import CONTENT_TYPE, HEADERS, RETRY_AFTER, is_from_another_site
+from .access import Access, environ_of
+from .connection import Connection
+
+log = logging.getLogger(__name__)
+
+#: How many decisions about access are made at a time: each may wait for the application's database.
+_CHECK_THREADS = 8
+
+#: How many tasks the hub watches: one read takes about 40 ms, which is a fifth of the time between two.
+_MAX_TASKS = 20_000
+
+_RAW_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in {'Content-Type': CONTENT_TYPE, **HEADERS}.items()
+]
+
+
+class EventsApplication:
+    """An ASGI application that answers every path with the stream of the ``progress_id`` in its query string.
+
+    Access is decided by the Pyramid application, which it calls in threads of its own. It needs the lifespan events of
+    the ASGI server.
+
+    :param application: the WSGI application
+    :param registry: the registry of its Pyramid application; by default its attribute ``registry``, or else that of the
+        last Pyramid application that the process made
+    :raises ValueError: if that application does not include pyramid_progress
+    """
+
+    def __init__(self, application: Any, registry: Any = None) -> None:
+        registry = registry or getattr(application, 'registry', None) or global_registries.last
+        if registry is None or REGISTRY_KEY not in registry:
+            raise ValueError('EventsApplication needs a Pyramid application that includes pyramid_progress')
+        runtime = get_runtime(registry)
+        #: The types of the two regions.
+        self.region_types = set(runtime.region_types().values())
+        self._settings = runtime.settings
+        self._access = Access(application, registry)
+        self._hub = Hub(runtime.store)
+        self._streams: set[Stream] = set()
+        # The connections that have a place, and how many of them each client has.
+        self._connections: set[Connection] = set()
+        self._clients: Counter[str] = Counter()
+        self._ticking: asyncio.Task[None] | None = None
+        self._is_closing = False
+        app: ASGIApp = Starlette(routes=[Route('/{path:path}', self._route, methods=['GET'])], lifespan=self._lifespan)
+        if origins := self._settings.events_origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=origins,
+                allow_methods=['GET'],
+                allow_credentials=True,
+                expose_headers=['Date', 'Retry-After'],
+            )
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI applications do."""
+        await self._app(scope, receive, send)
+
+    def close_streams(self) -> None:
+        """End all streams, and refuse others, because the server stops. Call this in the thread of the event loop."""
+        self._is_closing = True
+        for stream in self._streams:
+            stream.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        with (
+            ThreadPoolExecutor(_CHECK_THREADS, 'progress-access') as self._checks,
+            ThreadPoolExecutor(1, 'progress-hub') as self._reads,
+        ):
+            yield
+            self.close_streams()
+
+    async def _route(self, _: Request) -> ASGIApp:
+        return self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        environ = environ_of(scope)
+        refusal = self._refusal(environ)
+        if refusal is None:
+            connection = Connection(receive, send)
+            with self._place(environ, connection):
+                async with connection:
+                    refusal = await self._stream(connection, environ, is_head=scope['method'] == 'HEAD')
+        if refusal is not None:
+            await refusal(scope, receive, send)
+
+    def _refusal(self, environ: Mapping[str, str]) -> Response | None:
+        """Return the answer to a request that gets no stream; None if the application is to be asked."""
+        if is_from_another_site(environ, self._settings.events_origins):
+            return _error(403, 'Pages of this origin may not read event streams.')
+        try:
+            queried_ids(PyramidRequest(environ))
+        except (HTTPBadRequest, UnicodeDecodeError) as error:
+            return _error(400, getattr(error, 'detail', 'The query string is not UTF-8'))
+        if not self._has_place(environ):
+            return _error(503, 'There is no place for another event stream.', RETRY_AFTER)
+        return None
+
+    async def _stream(self, connection: Connection, environ: Mapping[str, str], *, is_head: bool) -> Response | None:
+        """Send a stream, or return the answer to a request that the application has refused."""
+        progress_ids = list(dict.fromkeys(queried_ids(PyramidRequest(environ))))
+        try:
+            status, decisions = await self._decide(connection, environ, progress_ids)
+        except StorageError:
+            return _error(503, 'The progress of tasks cannot be read at the moment.', STORE_RETRY_AFTER)
+        if decisions is None:
+            return _error_of(status)
+        await connection.start(_RAW_HEADERS)
+        if not is_head:
+            await self._send_events(connection, environ, progress_ids, decisions)
+        await connection.send(b'', is_last=True)
+        return None
+
+    def _has_place(self, environ: Mapping[str, str]) -> bool:
+        return not (
+            self._is_closing
+            or len(self._connections) >= self._settings.max_streams
+            or self._clients[_client_of(environ)] >= self._settings.max_streams_per_client
+            or self._hub.number_of_tasks >= _MAX_TASKS
+        )
+
+    @contextmanager
+    def _place(self, environ: Mapping[str, str], connection: Connection) -> Iterator[None]:
+        """Count a connection during the block."""
+        client = _client_of(environ)
+        self._connections.add(connection)
+        self._clients[client] += 1
+        try:
+            yield
+        finally:
+            self._connections.discard(connection)
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
+
+    async def _decide(
+        self, connection: Connection, environ: Mapping[str, str], progress_ids: Sequence[str]
+    ) -> tuple[int, Decisions | None]:
+        return await self._access.decide(self._checks, environ, progress_ids, lambda: not connection.is_gone)
+
+    async def _send_events(
+        self,
+        connection: Connection,
+        environ: Mapping[str, str],
+        progress_ids: Sequence[str],
+        decisions: Decisions,
+    ) -> None:
+        stream = Stream(self._hub, progress_ids, decisions, connection.wake, monotonic())
+        check: asyncio.Task[None] | None = None
+        with self._fed(stream, decisions):
+            while not connection.is_gone:
+                step = stream.step(monotonic())
+                if isinstance(step, bytes):
+                    await connection.send(step)
+                elif isinstance(step, float):
+                    await connection.wait(step)
+                elif step is Action.CHECK:
+                    # Beside the stream, which must not fall silent.
+                    check = asyncio.create_task(self._check(stream, connection, environ, progress_ids))
+                else:
+                    break
+        if check is not None:
+            check.cancel()
+
+    async def _check(
+        self, stream: Stream, connection: Connection, environ: Mapping[str, str], progress_ids: Sequence[str]
+    ) -> None:
+        try:
+            _, decisions = await self._decide(connection, environ, progress_ids)
+        except StorageError:
+            stream.postpone(monotonic())
+        else:
+            stream.renew(decisions, monotonic())
+        stream.wake()
+
+    @contextmanager
+    def _fed(self, stream: Stream, decisions: Decisions) -> Iterator[None]:
+        """Let the hub feed a stream during the block."""
+        self._hub.add(stream, decisions)
+        self._streams.add(stream)
+        if self._is_closing:
+            stream.close()
+        if self._ticking is None or self._ticking.done():
+            self._ticking = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            self._streams.discard(stream)
+            self._hub.remove(stream)
+
+    async def _tick(self) -> None:
+        """Run the hub as long as there are connections."""
+        loop = asyncio.get_running_loop()
+        while self._connections:
+            for stream in await loop.run_in_executor(self._reads, self._hub.tick):
+                stream.wake()
+            await asyncio.sleep(self._hub.pause)
+            now = monotonic()
+            for connection in self._connections:
+                connection.check(now)
+
+
+def _client_of(environ: Mapping[str, str]) -> str:
+    return environ.get('REMOTE_ADDR', '')
+
+
+def _error(status: int, message: str, retry_after: int | None = None) -> Response:
+    headers = {'Cache-Control': 'no-store'}
+    if retry_after:
+        headers['Retry-After'] = str(retry_after)
+    return JSONResponse({'message': message}, status, headers)
+
+
+def _error_of(status: int) -> Response:
+    """Return the answer to a request that the application has refused.
+
+    :param status: the HTTP status of the application's answer
+    """
+    if status in (401, 403):
+        return _error(status, 'You do not have the permission to read the progress of tasks.')
+    if 300 <= status < 400:  # to a page to sign in
+        return _error(401, 'You must sign in to read the progress of tasks.')
+    log.error('The application answered with the status %d when it was asked for access to an event stream', status)
+    return _error(503, 'There are no event streams at the moment.', RETRY_AFTER)
