@@ -11,7 +11,7 @@ from .environment import Environment
 from .table import HEAD, line, save
 
 #: In the order of the table; each has a module with its figures.
-SUBJECTS = ('redis', 'sqlite', 'memory', 'file', 'view', 'scale', 'lists', 'processes', 'loop', 'browser')
+SUBJECTS = ('redis', 'sqlite', 'memory', 'file', 'view', 'scale', 'lists', 'processes', 'loop', 'browser', 'push')
 
 #: Where the figures of all subjects are saved.
 RESULTS = Path(__file__).with_name('results.json')
