@@ -420,10 +420,11 @@ export class ProgressPoller {
 
   /** Returns the time of `Retry-After`. @param {Headers} headers */
   readHeaders(headers) {
-    const time = Date.parse(headers.get('Date') ?? '') || Date.now();
-    this.clockOffset = Math.max(this.clockOffset, time - Date.now());
+    const now = Date.now();
+    const date = Date.parse(headers.get('Date') ?? '');
+    if (date) this.clockOffset = Math.max(this.clockOffset, date - now);
     const value = headers.get('Retry-After') ?? '';
-    const wait = Number(value) * 1000 || Date.parse(value) - time;
+    const wait = Number(value) * 1000 || Date.parse(value) - (date || now);
     return wait > 0 ? Math.min(wait, 2 ** 30) : 0; // a timer holds 2 ** 31
   }
 

@@ -1,5 +1,5 @@
 /**
- * Follows tasks by a stream of server-sent events, in pages whose configuration names its URL.
+ * Follows tasks by server-sent events, if the page's configuration has their URL.
  *
  * @import { ProgressPoller, Watch } from './poller.js'
  * @import { Status } from './types.js'

@@ -1,5 +1,5 @@
 /**
- * Follows tasks by a stream of server-sent events, in pages whose configuration names its URL.
+ * Follows tasks by server-sent events, if the page's configuration has their URL.
  *
  * @import { ProgressPoller, Watch } from './poller.js'
  * @import { Status } from './types.js'
@@ -7,11 +7,12 @@
 
 /** Of an account: all pages of a host share six connections (HTTP/1.1). */
 const MAX_STREAMS = 2;
-/** The polls wait for a stream, and at most as long after its end. All times are in ms. */
+/** The polls wait for a stream, and for its end. Times are in ms. */
 const PATIENCE = 1000;
-/** From the end of a stream to the next attempt, at most. */
+/** To the next attempt; doubles if it fails. */
 const RETRY_SPREAD = 10000;
-/** The server sends a comment every 3 s: a silent stream is broken. */
+const MAX_RETRY_SPREAD = 320000;
+/** The server sends a comment every 3 s. */
 const MAX_SILENCE = 10000;
 const REPEAT_INTERVAL = 2500;
 const MAX_EVENT_LENGTH = 2 ** 20;
@@ -63,6 +64,7 @@ export class Stream {
   #openedAt = 0;
   #repeatedAt = 0;
   #retryTimer = 0;
+  #spread = RETRY_SPREAD;
   /** Runs while the polls wait. */
   #patienceTimer = 0;
 
@@ -146,7 +148,7 @@ export class Stream {
   }
 
   #retry() {
-    const delay = this.#delay + Math.random() * RETRY_SPREAD;
+    const delay = this.#delay + Math.random() * this.#spread;
     if (delay < Infinity) this.#retryTimer = setTimeout(() => this.#attempt(), delay);
   }
 
@@ -176,6 +178,7 @@ export class Stream {
     if (!batch) return;
     const abort = () => request.abort();
     let timer = setTimeout(abort, MAX_SILENCE);
+    this.#spread = Math.min(this.#spread * 2, MAX_RETRY_SPREAD);
     try {
       const { body, headers, ok, status } = await fetch(batch.url, {
         headers: { Accept: 'text/event-stream' },
@@ -210,6 +213,7 @@ export class Stream {
   /** @param {Status & { id: string }} event @param {string[]} ids */
   #receive({ id, ...status }, ids) {
     if (!ids.includes(id)) return;
+    this.#spread = RETRY_SPREAD;
     this.#statuses.set(id, status);
     this.#poller.receive([id], { [id]: status }, performance.now());
     // A bar that is added later follows the next run.

@@ -235,7 +235,7 @@ class TestPlaces:
             events.next(), others.next()
             refused = ask(app, 'c', headers={'Accept': 'application/json'})
             assert refused.status_code == 503
-            assert refused.headers['Retry-After'] == '30'
+            assert refused.headers['Retry-After'] == '10'
             assert 'no place' in refused.json['message']
         with stream(app, 'c') as events:
             events.next()

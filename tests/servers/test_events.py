@@ -53,7 +53,7 @@ def test_a_server_with_threads(start_streams, name):
         with pytest.raises(RefusedError) as raised:
             EventClient(site.url + '/progress_events', 'unknown')
         assert raised.value.status == 503
-        assert raised.value.headers['Retry-After'] == '30'
+        assert raised.value.headers['Retry-After'] == '10'
     # They have gone without a word: the server notices it when it writes.
     started = time.monotonic()
     wait_until(lambda: can_open(site), 12)

@@ -79,7 +79,7 @@ def test_places_are_bounded_for_each_client_and_for_all(serve):
             with pytest.raises(RefusedError) as raised:
                 server.open('a', headers={'X-Forwarded-For': client})
             assert raised.value.status == 503
-            assert raised.value.headers['Retry-After'] == '30'
+            assert raised.value.headers['Retry-After'] == '10'
     # A client that closes its connection frees its place at once.
     wait_until(lambda: can_open(server), 2)
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PLACES_KEY = 'pyramid_progress.streams'
 
 #: Seconds after which a client that found no place may ask again.
-RETRY_AFTER = 30
+RETRY_AFTER = 10
 
 #: A proxy neither stores nor compresses the stream (RFC 9111 section 5.2.2), and nginx sends it on at once.
 HEADERS = {'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no'}
