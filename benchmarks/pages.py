@@ -163,19 +163,21 @@ class Page:
         """Wait until each bar shows that its task has finished."""
         self.page.wait_for_function("!document.querySelector('pyramid-progress:not([state=finished])')")
 
-    def judge(self, name: str, start: float, end: float) -> Shown:
+    def judge(self, name: str, start: float, end: float, since: float = 0) -> Shown:
         """Compare what it showed with what was true.
 
         :param name: the id of a task, which went on at an even pace
-        :param start: when it started
+        :param start: when it started, by the clock of the machine
         :param end: when it ended
+        :param since: from when on what it showed counts
         """
         shown = [one for one in self.page.evaluate('shown') if one[0] == name]
         behind = 0.0
         percent = shown[0][2]
         for _, at, value, _ in shown[1:]:
             # So long was the work further than what the bar showed until now.
-            behind = max(behind, at - (start + percent / 100 * (end - start)))
+            if at > since:
+                behind = max(behind, at - (start + percent / 100 * (end - start)))
             percent = value
         _, at, _, status = shown[-1]
         if status != 'finished':

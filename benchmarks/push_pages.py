@@ -1,5 +1,6 @@
 """How near to the truth a page with a stream is, and what it asks of a server, beside a page that polls."""
 
+import time
 from functools import cache
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -20,6 +21,9 @@ _PAGES = 4
 _LISTS = 4
 _BARS = 25
 _SLOW_PACE = 1
+
+#: Seconds from when the last page was opened until what they show counts.
+_CALM = 2.0
 
 
 class _Results(NamedTuple):
@@ -52,6 +56,8 @@ def _results(environment: Environment) -> _Results:
                 name = f'minute-{number}'
                 server.start({name: MINUTE}, _PACE)
                 pages[server, name] = Page(browser, server, [name])
+        # The browser is busy as long as it opens pages.
+        since = time.time() + _CALM
         times = {push: push.times(), polls: polls.times()}
         for page in (*pages.values(), *lists):
             page.wait()
@@ -59,7 +65,7 @@ def _results(environment: Environment) -> _Results:
         def minutes(server: Server) -> tuple[list[int], list[Shown]]:
             its = {name: page for (one, name), page in pages.items() if one is server}
             asked = [len(page.asked) for page in its.values()]
-            return asked, [page.judge(name, *times[server][name]) for name, page in its.items()]
+            return asked, [page.judge(name, *times[server][name], since) for name, page in its.items()]
 
         (asked, shown), (asked_by_polls, shown_by_polls) = minutes(push), minutes(polls)
         ends = [[page.judge(name, *times[push][name]).end for name in names] for page, names in lists.items()]
