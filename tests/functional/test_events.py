@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import threading
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -151,6 +152,40 @@ def test_an_unknown_task_appears_and_disappears(make_events_app):
         assert events.next()['status'] == 'running'
         forget_task('a')
         assert events.next() == {'id': 'a', 'status': 'unknown'}
+
+
+def test_a_task_that_expires_is_unknown(make_events_app):
+    app = make_events_app(**{'cache.expire': '1'})
+    set_progress_status('a', current=1)
+    with stream(app, 'a') as events:
+        assert events.next()['status'] == 'running'
+        assert events.next() == {'id': 'a', 'status': 'unknown'}
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork')
+def test_a_forked_process_has_its_own_streams(make_events_app, tmp_path):
+    app = make_events_app(**{'cache.type': 'sqlite', 'cache.data_dir': str(tmp_path), 'progress.streams': '1'})
+    set_progress_status('a', current=1)
+    with stream(app, 'a') as events:
+        events.next()
+        ready, is_ready = os.pipe()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                with stream(app, 'a') as own:
+                    own.until(current=1)
+                    os.write(is_ready, b'1')
+                    own.until(current=2)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(is_ready)
+        assert os.read(ready, 1)
+        os.close(ready)
+        set_progress_status('a', current=2)
+        events.until(current=2)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_slow_client_gets_the_latest_state_only(make_events_app):
