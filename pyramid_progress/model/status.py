@@ -42,9 +42,9 @@ def to_status(members: Mapping[str, Any], now: Callable[[], float]) -> Status:
     status = {name: value for name, value in members.items() if name[0] != '_'}
     if PARTS in members:
         status['parts'] = {'ended': members.get(PARTS_ENDED, 0), 'total': members[PARTS]}
-    end = stalls_at(members)
-    if end < math.inf:
-        if now() > end:
+    if HEARTBEAT in members and members['status'] not in TERMINAL_STATUSES:
+        # A task that rests has a heartbeat in the far future: it is never stalled.
+        if now() > stalls_at(members):
             status['status'] = 'stalled'
         elif CANCEL in members:
             status['status'] = 'cancelling'
