@@ -47,6 +47,16 @@ def test_a_server_with_threads(start_streams, name):
         assert steps[-1]['status'] == 'finished'
         assert 4 <= len(steps) <= 12
         assert client.next() is None
+    site.stop()
+    assert 'Traceback' not in site.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ONE)
+def test_the_places_of_a_server(start_streams, name):
+    if 'uwsgi' in name:
+        pytest.importorskip('pyuwsgi')
+    site = start_streams(ONE[name])
     with contextlib.ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(EventClient(site.url + '/progress_events', 'unknown')).next()

@@ -62,6 +62,7 @@ def test_another_user_sees_nothing_and_a_user_who_signs_out_sees_no_more(serve):
         assert client.next() == {'id': 'a', 'status': 'unknown'}
 
 
+@pytest.mark.slow
 def test_a_permission_that_the_user_does_not_have(serve):
     server = serve(**{'progress.permission': 'watch'})
     (server.folder / 'signed-out').write_text('mary')
@@ -112,6 +113,7 @@ def test_another_origin(serve):
         assert client.response.headers['Access-Control-Allow-Origin'] is None
 
 
+@pytest.mark.slow
 def test_clients_that_read_nothing_keep_their_places_and_disturb_no_other(serve):
     server = serve(**{'progress.max_streams_per_client': 2})
     set_progress_status('big', message='x' * 100_000)
@@ -202,6 +204,7 @@ def test_bad_arguments_are_a_sentence(tmp_path):
     assert "'6544': must be HOST:PORT" in run('site.ini', '--listen', '6544').stderr
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_a_sentence(serve):
     server = serve()
     environ = os.environ | {'PYTHONPATH': str(SERVERS)}
@@ -211,6 +214,7 @@ def test_a_port_in_use_is_a_sentence(serve):
     assert 'Traceback' not in second.stderr
 
 
+@pytest.mark.slow
 def test_an_application_without_the_add_on(tmp_path):
     (tmp_path / 'bare.py').write_text(
         'from pyramid.config import Configurator\n\n'
@@ -222,6 +226,7 @@ def test_an_application_without_the_add_on(tmp_path):
     assert 'includes pyramid_progress' in result.stderr
 
 
+@pytest.mark.slow
 def test_a_region_that_processes_do_not_share(tmp_path):
     (tmp_path / 'site.ini').write_text(INI.replace('sqlite', 'memory'))
     result = run(str(tmp_path / 'site.ini'), env=os.environ | {'PYTHONPATH': str(SERVERS)})
