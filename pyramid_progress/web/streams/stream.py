@@ -32,6 +32,16 @@ _COMMENT = b':\n\n'
 _TROUBLE = b'event: trouble\ndata: {"message": "The progress of tasks cannot be read at the moment."}\n\n'
 
 
+def _together(at: float, interval: float) -> float:
+    """Return a time shortly before another one, which many streams share: one by one they would cost more.
+
+    :param at: the time
+    :param interval: of which this is earlier by a thirtieth at most
+    """
+    slot = interval / 30
+    return math.floor(at / slot) * slot
+
+
 class Action(Enum):
     """What a stream needs, apart from sending and waiting."""
 
@@ -68,7 +78,7 @@ class Stream:
         self._is_troubled = False
         self._is_closing = False
         self._is_checking = False
-        self._comment_at = now + COMMENT_INTERVAL
+        self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
         self._checked_at = now
         self._check_at = self._next_check(now)
         self._close_at = now + MAX_AGE * random.uniform(0.8, 1)  # noqa: S311
@@ -87,7 +97,7 @@ class Stream:
             return Action.CLOSE
         data = self._trouble() + self._events(now)
         if data:
-            self._comment_at = now + COMMENT_INTERVAL
+            self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
             return data
         over_at = self._over_at()
         if now >= over_at:
@@ -97,7 +107,7 @@ class Stream:
             self._check_at = math.inf
             return Action.CHECK
         if now >= self._comment_at:
-            self._comment_at = now + COMMENT_INTERVAL
+            self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
             return _COMMENT
         return min(self._comment_at, self._check_at, self._close_at, over_at) - now
 
@@ -141,7 +151,7 @@ class Stream:
 
     def _next_check(self, now: float) -> float:
         # Spread, so that the streams that opened together after a restart do not check together.
-        return now + CHECK_INTERVAL * random.uniform(0.8, 1)  # noqa: S311
+        return _together(now + CHECK_INTERVAL * random.uniform(0.8, 1), CHECK_INTERVAL)  # noqa: S311
 
     def _trouble(self) -> bytes:
         """Return the event that the store does not answer, once."""
