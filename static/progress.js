@@ -240,8 +240,6 @@ export class PyramidProgressElement extends HTMLElement {
     const { state, status: detail, finalStatus } = watch;
     // A copy of the element shows the end, too.
     if (finalStatus) set(this, 'status', JSON.stringify(finalStatus));
-    if (watch.known) shown.set(this.progressId, { state, status: detail });
-    if (shown.size > 500) shown.clear();
     this.#draw();
     const events = ['update'];
     if (finalStatus) events.push(state);
@@ -258,6 +256,8 @@ export class PyramidProgressElement extends HTMLElement {
 
   #draw() {
     const { state, status } = this;
+    if (shown.size > 500) shown.clear();
+    if (this.#watch?.known) shown.set(this.progressId, { state, status });
     const { lang, words = {} } = pageConfig();
     const language = this.closest('[lang]')?.getAttribute('lang') || lang;
     const done = percentage(status);
@@ -301,7 +301,7 @@ export class PyramidProgressElement extends HTMLElement {
       bar.focus();
     }
     set(cancel, 'hidden', hidden);
-    // An end that the server rendered is not announced.
+    // A rendered end is not announced.
     if (this.#poller) this.#announce(join(name, amount, word, pace || message));
   }
 
