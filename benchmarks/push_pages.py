@@ -17,7 +17,8 @@ _PACE = 20
 #: Pages that follow a task of their own each: as many with a stream as without.
 _PAGES = 4
 
-#: Pages with a stream and many bars, whose tasks end one after the other, and make so many steps in a second.
+#: Pages with a stream and many bars, whose tasks end one after the other in the last 45 s, and make so many steps in a
+#: second.
 _LISTS = 4
 _BARS = 25
 _SLOW_PACE = 1
@@ -46,7 +47,7 @@ def _results(environment: Environment) -> _Results:
         lists = {}
         for number in range(_LISTS):
             durations = {
-                f'list-{number}-{bar}': MINUTE * (0.1 + 0.8 * (bar + number / _LISTS) / _BARS) for bar in range(_BARS)
+                f'list-{number}-{bar}': MINUTE * (1 + 3 * (bar + number / _LISTS) / _BARS) / 4 for bar in range(_BARS)
             }
             push.start(durations, _SLOW_PACE)
             lists[Page(browser, push, list(durations))] = durations
@@ -95,7 +96,9 @@ def _end(environment: Environment) -> Comparison:
 
 
 def _last_end(environment: Environment) -> Comparison:
-    return against('ms', [quantiles(ends, n=100)[-1] * 1000 for ends in _results(environment).ends], 500)
+    return against(
+        'ms', [quantiles(ends, n=100, method='inclusive')[-1] * 1000 for ends in _results(environment).ends], 500
+    )
 
 
 FIGURES = [

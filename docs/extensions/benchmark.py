@@ -16,6 +16,9 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 #: How the names of the figures of push begin.
 _PUSH = 'push: '
 
+#: The figure of the processor time of streams and polls.
+_PROCESSOR = 'push: 1,000 streams on 1,000 tasks, processor'
+
 RESULTS = Path(__file__).parents[2] / 'benchmarks' / 'results.json'
 
 Row = dict[str, Any]
@@ -27,12 +30,17 @@ def figures() -> list[Row]:
 
 
 class BenchmarksDirective(MarkdownDirective):
-    """``{benchmarks}``: the table; ``{benchmarks} machine``: what the figures depend on."""
+    """``{benchmarks}``: the table; ``{benchmarks} machine``: what the figures depend on.
+
+    ``{benchmarks} capacity``: how many visitors one processor serves; nothing if that was not measured.
+    """
 
     optional_arguments = 1
 
     def markdown(self) -> Iterable[str]:
         self.env.note_dependency(RESULTS)
+        if self.arguments == ['capacity']:
+            return _capacity(figures())
         if self.arguments:
             return [_machine(json.loads(RESULTS.read_text('utf-8'))['machine'])]
         head = ['figure', 'compared with', 'target', 'ratio', 'half of the rounds', 'ours', 'theirs', '']
@@ -68,6 +76,23 @@ def _amount(value: float, unit: str) -> str:
     elif unit == 'µs' and value >= 1000:
         value, unit = value / 1000, 'ms'
     return f'{value:,.0f} {unit}' if value >= 100 else f'{value:.3g} {unit}'
+
+
+def _capacity(rows: list[Row]) -> Iterable[str]:
+    """Return a table of what one processor serves, and how many a million open bars need."""
+    for row in rows:
+        if row['figure'] == _PROCESSOR:
+            # ms in a second, of 1,000 streams and of 1,000 pages that poll
+            sides = {'pages with a stream, each with a task that changes twice a second': row['ours']}
+            sides[f'pages that poll ({row["against"].partition(" ")[2]})'] = row['theirs']
+            head = ['', 'one processor serves', 'processors for 1,000,000 of them']
+            return table(head, [[what, _rounded(1e6 / used), _rounded(used)] for what, used in sides.items()])
+    return []
+
+
+def _rounded(number: float) -> str:
+    """Return a number with two digits that count."""
+    return f'{float(f"{number:.2g}"):,.0f}'
 
 
 class PlotDirective(SphinxDirective):
