@@ -1,9 +1,12 @@
-"""Real browsers, driven by Playwright: the system's Chromium, and in `make check` its Firefox, too."""
+"""Real browsers of the system: Chromium, and in `make check` Firefox, driven by Playwright, and WebKit, by Selenium."""
 
 import shutil
+import subprocess
 
 import pytest
 from playwright.sync_api import sync_playwright
+
+from . import webkit
 
 #: Chromium does not run as root with its sandbox. The other options prevent requests of its own.
 CHROMIUM_OPTIONS = [
@@ -28,22 +31,35 @@ FIREFOX_PREFERENCES = {
 
 
 def pytest_configure(config):
-    """Declare the marker of tests that need what a driver has not."""
+    """Declare the markers of tests that need what a driver has not, and of slow tests for WebKit."""
     config.addinivalue_line('markers', 'chromium(reason): not in the other engines, for a reason that is not a fault')
+    config.addinivalue_line('markers', 'not_in(engine=reason): not in this engine, for a reason that is not a fault')
+    config.addinivalue_line('markers', 'webkit: in WebKit, too, although it is slow')
 
 
-@pytest.fixture(scope='module', params=['chromium', pytest.param('firefox', marks=pytest.mark.slow)])
+def pytest_collection_modifyitems(config, items):
+    """Skip the tests that are marked so in their engine. In WebKit, leave out those that are slow in any engine."""
+    left_out = []
+    for item in items:
+        engine = item.callspec.params.get('engine', 'chromium') if hasattr(item, 'callspec') else 'chromium'
+        reasons = [marker.args[0] for marker in item.iter_markers('chromium') if engine != 'chromium']
+        reasons += [marker.kwargs[engine] for marker in item.iter_markers('not_in') if engine in marker.kwargs]
+        for reason in reasons:
+            item.add_marker(pytest.mark.skip(reason=reason))
+        is_slow = len([*item.iter_markers('slow')]) > 1  # one is that of the engine
+        if engine == 'webkit' and is_slow and not item.get_closest_marker('webkit'):
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(
+    scope='module', params=['chromium', *(pytest.param(name, marks=pytest.mark.slow) for name in ('firefox', 'webkit'))]
+)
 def engine(request):
     """The name of the browser."""
     return request.param
-
-
-@pytest.fixture(autouse=True)
-def _engines(request):
-    """Skip a test that is marked `chromium` in another engine."""
-    marker = request.node.get_closest_marker('chromium')
-    if marker and 'engine' in request.fixturenames and request.getfixturevalue('engine') != 'chromium':
-        pytest.skip(marker.args[0])
 
 
 @pytest.fixture(scope='module')
@@ -80,9 +96,34 @@ def launch_firefox(playwright, program):
 
 
 @pytest.fixture(scope='module')
+def display(program):
+    """An X display without a screen."""
+    xvfb = subprocess.Popen(
+        [program('Xvfb', 'xvfb'), '-displayfd', '1', '-screen', '0', '1400x1200x24', '-nolisten', 'tcp'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    yield f':{xvfb.stdout.readline().strip()}'
+    xvfb.terminate()
+    xvfb.wait()
+    xvfb.stdout.close()
+
+
+@pytest.fixture(scope='module')
+def launch_webkit(program, display):
+    """Return a function that starts a browser, as a context manager: see :func:`webkit.launching`."""
+    service_program = program('WebKitWebDriver', 'webkit2gtk-driver')
+    return lambda *arguments, **environment: webkit.launching(service_program, display, *arguments, **environment)
+
+
+@pytest.fixture(scope='module')
 def browser(engine, request):
     """The browser that the tests share."""
-    browser = request.getfixturevalue('launch' if engine == 'chromium' else 'launch_firefox')()
+    if engine == 'webkit':
+        browser = webkit.Browser(request.getfixturevalue('launch_webkit'))
+    else:
+        browser = request.getfixturevalue('launch' if engine == 'chromium' else 'launch_firefox')()
     yield browser
     browser.close()
 

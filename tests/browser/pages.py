@@ -15,6 +15,8 @@ from pyramid.i18n import make_localizer
 import pyramid_progress
 from pyramid_progress.model.messages import BAR
 
+from . import init_scripts
+
 LOCALE = Path(pyramid_progress.__file__).parent / 'locale'
 STATIC = Path(__file__).parents[2] / 'static'
 TYPES = {'.js': 'text/javascript', '.css': 'text/css'}
@@ -82,9 +84,9 @@ class Server:
 
     What a test sets: ``statuses`` by id, ``answer`` to be given in place of any status, ``cancel`` to be given to the
     button, the page's ``body``, ``html``, the attributes of its root, and ``language``, that of its words;
-    ``has_streams``, and ``refusal`` to be given in place of a stream. What it reads: ``polls``, the ids of each request
-    for statuses, ``streams``, each :class:`EventStream`, ``posts``, the fields that each button sent, and ``reports``
-    of violations of the content security policy.
+    ``has_streams``, and ``refusal`` to be given in place of a stream. What it reads: ``loads``, the paths of the pages
+    that the browser showed, ``polls``, the ids of each request for statuses, ``streams``, each :class:`EventStream`,
+    ``posts``, the fields that each button sent, and ``reports`` of violations of the content security policy.
     """
 
     def __init__(self, port=0):
@@ -96,6 +98,7 @@ class Server:
         self.body = ''
         self.html = 'lang="en"'
         self.language = 'en'
+        self.loads = []
         self.polls = []
         self.streams = []
         self.posts = []
@@ -150,8 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         world, path = self.world, urlsplit(self.path)
+        if self.headers.get('Sec-Fetch-Mode') == 'navigate':
+            world.loads.append(path.path)
         if path.path == '/':
-            self.reply(Answer(world.page(), Content_Type='text/html', Content_Security_Policy=STRICT))
+            page = init_scripts.add_to(world.page(), self.headers)
+            self.reply(Answer(page, Content_Type='text/html', Content_Security_Policy=STRICT))
+        elif path.path == init_scripts.PATH:
+            self.reply(Answer(init_scripts.text(), Content_Type='text/javascript'))
         elif path.path == '/progress_status':
             progress_ids = parse_qs(path.query)['progress_id']
             world.polls.append(progress_ids)

@@ -5,22 +5,24 @@ import threading
 import zlib
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from pyramid_progress.demo import main, views
 from pyramid_progress.demo.states import CONTENTS, STATES
 
+from .findings import PLAIN, WIDE, boxes_in_the_way, scrolls_sideways, violations
 from .wsgi import serving, strictly
 
-#: In Firefox, a browser has its media from the start: see test_firefox.py.
+#: The other browsers have their media from the start: see test_firefox.py and test_webkit.py.
 emulates_media = pytest.mark.chromium('the driver ignores emulated media')
 
-#: What Playwright's `emulate_media` takes.
-PLAIN = {'color_scheme': 'light', 'forced_colors': 'none', 'reduced_motion': 'no-preference', 'media': 'screen'}
-
-#: Of a window, in CSS pixels: one of 1280 by 1024 at a zoom of 400 %, and one without.
+#: Of a window, in CSS pixels: one of 1280 by 1024 at a zoom of 400 %.
 NARROW = {'width': 320, 'height': 256}
-WIDE = {'width': 1280, 'height': 1024}
+
+
+@pytest.fixture
+def narrow(engine):
+    """The size of a narrow window. WebKit has none of 320 pixels: see test_webkit.py for a frame."""
+    return {'width': 450, 'height': 700} if engine == 'webkit' else NARROW
 
 
 @pytest.fixture(scope='module')
@@ -69,27 +71,13 @@ def busy(url, page, monkeypatch):
     for job in ('import_file', 'count_code'):
         monkeypatch.setattr(views, job, work)
     page.goto(url)
-    for button in ('Import the sample', 'Count'):
+    for count, button in enumerate(('Import the sample', 'Count'), 1):
         page.get_by_role('button', name=button).click()
-    page.wait_for_function('() => document.querySelectorAll(\'progress[value="40"]\').length === 2')
+        page.wait_for_function(
+            '(count) => document.querySelectorAll(\'progress[value="40"]\').length === count', arg=count
+        )
     yield page
     over.set()
-
-
-def violations(page, *exceptions, **media):
-    """Return what axe finds in a page, by all of its rules with these exceptions, in windows of two widths."""
-    page.emulate_media(**PLAIN | media)
-    axe = Axe()
-    page.evaluate(axe.axe_script)
-    rules = set(page.evaluate('axe.getRules().map(({ ruleId }) => ruleId)'))
-    assert rules > set(exceptions)
-    options = {'resultTypes': ['violations'], 'runOnly': {'type': 'rule', 'values': sorted(rules - set(exceptions))}}
-    found = {}
-    for size in (NARROW, WIDE):
-        page.set_viewport_size(size)
-        for violation in axe.run(page, options=options).response['violations']:
-            found[violation['id'], size['width']] = [node['html'][:300] for node in violation['nodes']]
-    return found
 
 
 @pytest.mark.parametrize(
@@ -103,8 +91,8 @@ def violations(page, *exceptions, **media):
     ],
     ids=lambda media: '-'.join(media.values()),
 )
-def test_axe_finds_nothing_in_any_state(states, media):
-    assert violations(states, **media) == {}
+def test_axe_finds_nothing_in_any_state(states, narrow, media):
+    assert violations(states, narrow, **media) == {}
 
 
 @pytest.mark.chromium('its protocol gives the accessibility tree')
@@ -120,43 +108,12 @@ def test_a_reader_hears_what_each_bar_is_and_how_far(states):
 
 
 @pytest.mark.parametrize('scheme', ['light', pytest.param('dark', marks=[pytest.mark.slow, emulates_media])])
-def test_axe_finds_nothing_while_work_goes_on(busy, url, scheme):
-    assert violations(busy, color_scheme=scheme) == {}
+def test_axe_finds_nothing_while_work_goes_on(busy, url, narrow, scheme):
+    assert violations(busy, narrow, color_scheme=scheme) == {}
     busy.goto(f'{url}/progress_tasks')
     busy.locator('pyramid-progress').nth(1).wait_for()
     # Of WCAG's highest level, which the browser's own buttons do not reach in dark; the add-on's page has no others.
-    assert violations(busy, 'color-contrast-enhanced', color_scheme=scheme) == {}
-
-
-def boxes_in_the_way(page):
-    """Return the parts of bars that stick out of their bar, and the pairs of texts that lie on each other."""
-    return page.evaluate("""() => {
-        const sees = (box) => box.width > 1 && box.height > 1;
-        const inside = (box, outer) => box.left >= outer.left - 1 && box.right <= outer.right + 1
-            && box.top >= outer.top - 1 && box.bottom <= outer.bottom + 1;
-        const meet = (box, other) => box.left < other.right - 1 && other.left < box.right - 1
-            && box.top < other.bottom - 1 && other.top < box.bottom - 1;
-        const found = [];
-        for (const bar of document.querySelectorAll('pyramid-progress')) {
-            const parts = [...bar.querySelectorAll('progress, button, span:not(.pp-line, .pp-live), a')]
-                .map((part) => [part.className || part.localName, part.getBoundingClientRect()])
-                .filter(([, box]) => sees(box));
-            for (const [name, box] of parts) {
-                if (!inside(box, bar.getBoundingClientRect())) found.push(`${bar.progressId}: ${name} sticks out`);
-                for (const [other, its] of parts)
-                    if (name < other && meet(box, its)) found.push(`${bar.progressId}: ${name} on ${other}`);
-            }
-            for (const node of [bar, ...bar.querySelectorAll('*:not(.pp-live)')])
-                if (node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== 'inline')
-                    found.push(`${bar.progressId}: ${node.className || node.localName} is cut off`);
-        }
-        return found;
-    }""")
-
-
-def scrolls_sideways(page):
-    """Tell whether a page is wider than its window."""
-    return page.evaluate('document.documentElement.scrollWidth > innerWidth')
+    assert violations(busy, narrow, 'color-contrast-enhanced', color_scheme=scheme) == {}
 
 
 def test_nothing_scrolls_sideways_at_400_percent(states):

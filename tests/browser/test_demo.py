@@ -13,7 +13,10 @@ DEVELOPMENT_INI = Path(__file__).parents[2] / 'development.ini'
 MAX_UPLOAD = 1_000_000
 
 #: The jobs are real work, which takes long on a busy machine.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.not_in(webkit='it needs more of Playwright than the adapter for WebKit has'),
+]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -192,7 +195,7 @@ def test_two_visitors_side_by_side(page, server, browser):
     assert complaints == []
 
 
-@pytest.mark.chromium('the driver of Firefox ignores java_script_enabled')
+@pytest.mark.not_in(firefox='its driver ignores java_script_enabled')
 def test_without_script(browser, server):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -11,6 +11,8 @@ from pyramid.response import Response
 from . import templates
 from .wsgi import STRICT, Mary, serving, strictly
 
+pytestmark = pytest.mark.not_in(webkit='it needs more of Playwright than the adapter for WebKit has')
+
 #: Keeps every amount that the bar shows, from before it is there.
 RECORD = """
     window.amounts = [];

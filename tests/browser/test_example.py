@@ -8,6 +8,8 @@ import pytest
 from support.environments import ROOT, run
 from support.servers import Server
 
+pytestmark = pytest.mark.not_in(webkit='it needs more of Playwright than the adapter for WebKit has')
+
 EXAMPLE = ROOT / 'examples' / 'sqlalchemy'
 
 

@@ -12,6 +12,7 @@ from pyramid_progress import forget_task, start_task
 from .wsgi import serving
 
 slow = pytest.mark.slow
+pytestmark = pytest.mark.webkit
 
 MODULES = Path(__file__).parents[2] / 'node_modules'
 FILES = {
@@ -240,3 +241,27 @@ def test_two_versions_of_the_script(visit):
         page.evaluate("import(`${document.querySelector('script[type=module]').src}?other`)")
         expect(page, 'main', RUNNING)
     expect(page, 'main', FINISHED)
+
+
+@slow
+@htmx
+def test_markup_that_is_written_anew_all_the_time(visit):
+    """It shows at once what the page knows, and goes on."""
+    with half_done() as task:
+        page = visit()
+        expect(page, 'main', RUNNING)
+        page.evaluate(f"""() => {{
+            const main = document.querySelector('main');
+            window.shown = [];
+            setInterval(() => {{
+                main.innerHTML = '<pyramid-progress progress-id="a"></pyramid-progress>';
+                shown.push(({READ})('main')[1]);
+            }}, 250);
+        }}""")
+        page.wait_for_function('() => shown.length > 2')
+        task.advance(4)
+        page.wait_for_function("() => shown.at(-1) === '90%'")
+    page.wait_for_function("() => shown.at(-1) === '100%'")
+    shown = page.evaluate('shown')
+    assert shown == sorted(shown, key=lambda text: int(text[:-1])), shown
+    assert set(shown) == {'50%', '90%', '100%'}

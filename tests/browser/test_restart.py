@@ -2,7 +2,6 @@
 
 import json
 import time
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,14 +37,6 @@ def show(server, page):
     yield show
     assert errors == []
     assert server.reports == []
-
-
-@pytest.fixture
-def loads(page):
-    """The paths of the pages that the browser loads."""
-    paths = []
-    page.on('request', lambda request: request.is_navigation_request() and paths.append(urlsplit(request.url).path))
-    return paths
 
 
 def wait_for_state(page, state, label=''):
@@ -183,32 +174,32 @@ def test_htmx_settles_the_attributes_of_an_ended_element(show, server):
 
 
 @pytest.mark.parametrize('attributes', [{}, pytest.param({'status': json.dumps(FIRST)}, marks=slow)])
-def test_the_page_is_reloaded_once(show, server, loads, attributes):
+def test_the_page_is_reloaded_once(show, server, wait_until, attributes):
     """Even if the server, like this one, never renders the end."""
     page = show(bar('a', when_finished='reload', **attributes), a=FIRST)
     wait_for_state(page, 'running', 'First')
     wait_for_polls(page, server, 1)
-    assert loads == ['/']
-    with page.expect_navigation():
-        server.statuses['a'] = FIRST_END
+    assert server.loads == ['/']
+    server.statuses['a'] = FIRST_END
+    wait_until(lambda: len(server.loads) == 2, complaint='the page is not reloaded')
     wait_for_state(page, 'finished', 'First')
     page.wait_for_timeout(1000)
-    assert loads == ['/', '/']
+    assert server.loads == ['/', '/']
     server.statuses['a'] = SECOND_END
     page.evaluate("document.querySelector('pyramid-progress').restart()")
     page.wait_for_timeout(2000)
     wait_for_state(page, 'finished', 'Second')
-    assert loads == ['/', '/', '/'], 'once for each run'
+    assert server.loads == ['/', '/', '/'], 'once for each run'
 
 
-def test_a_task_that_ends_before_the_first_poll_reloads_the_page_once(show, loads):
+def test_a_task_that_ends_before_the_first_poll_reloads_the_page_once(show, server):
     page = show(bar('a', when_finished='reload'), a=FIRST_END)
     page.wait_for_timeout(2000)
     wait_for_state(page, 'finished', 'First')
-    assert loads == ['/', '/']
+    assert server.loads == ['/', '/']
 
 
-def test_a_page_follows_the_link_of_the_result_once(show, server, loads):
+def test_a_page_follows_the_link_of_the_result_once(show, server):
     page = show(bar('a', when_finished='result'), a=FIRST)
     wait_for_state(page, 'running', 'First')
     server.statuses['a'] = FIRST_END | {'result': {'url': '/table?year=1'}}
@@ -216,7 +207,7 @@ def test_a_page_follows_the_link_of_the_result_once(show, server, loads):
     page.goto(server.url)
     wait_for_state(page, 'finished', 'First')
     page.wait_for_timeout(700)
-    assert loads == ['/', '/table', '/']
+    assert server.loads == ['/', '/table', '/']
 
 
 @pytest.mark.parametrize(
@@ -229,22 +220,22 @@ def test_a_page_follows_the_link_of_the_result_once(show, server, loads):
         ('result', FIRST | {'status': 'cancelled', 'result': {'url': '/table'}}),
     ],
 )
-def test_a_page_stays_if_there_is_nothing_to_do(show, server, loads, action, end):
+def test_a_page_stays_if_there_is_nothing_to_do(show, server, action, end):
     page = show(bar('a', when_finished=action), a=FIRST)
     wait_for_state(page, 'running', 'First')
     server.statuses['a'] = end
     wait_for_state(page, end['status'], 'First')
     page.wait_for_timeout(700)
-    assert loads == ['/']
+    assert server.loads == ['/']
 
 
 @pytest.mark.parametrize('action', ['reload', pytest.param('result', marks=slow)])
-def test_a_page_does_not_react_to_an_end_that_the_server_rendered(show, loads, action):
+def test_a_page_does_not_react_to_an_end_that_the_server_rendered(show, server, action):
     end = FIRST_END | {'result': {'url': '/table'}}
     page = show(bar('a', when_finished=action, status=json.dumps(end)), a=end)
     wait_for_state(page, 'finished', 'First')
     page.wait_for_timeout(700)
-    assert loads == ['/']
+    assert server.loads == ['/']
 
 
 # Frames and forms

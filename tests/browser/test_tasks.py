@@ -73,7 +73,7 @@ def test_a_button_cancels(url, page, errors):
     assert not page.get_by_role('button', name='Cancel').is_visible()
 
 
-def test_the_buttons_send_a_token_that_is_accepted_in_a_header_only(page):
+def test_the_buttons_send_a_token_that_is_accepted_in_a_header_only(page, wait_until):
     with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
         config.set_security_policy(Mary())
         config.set_session_factory(SignedCookieSessionFactory('secret'))
@@ -82,7 +82,17 @@ def test_the_buttons_send_a_token_that_is_accepted_in_a_header_only(page):
     init_progress_status('failed', 'mary', 'Old')
     set_progress_status('failed', 'failed')
     task = start_task('Import', owner='mary')
-    with serving(strictly(config.make_wsgi_app())) as url:
+    codes = []
+    wsgi = config.make_wsgi_app()
+
+    def removing(environ, start_response):
+        def start(status, headers, exc_info=None):
+            codes.append(int(status[:3]))
+            return start_response(status, headers, exc_info)
+
+        return wsgi(environ, start if environ['PATH_INFO'] == '/progress_remove' else start_response)
+
+    with serving(strictly(removing)) as url:
         page.goto(url + '/progress_tasks')
         page.get_by_role('button', name='Cancel').click()
         page.locator('.pp-state', has_text='Cancelling').wait_for()
@@ -90,11 +100,12 @@ def test_the_buttons_send_a_token_that_is_accepted_in_a_header_only(page):
         page.evaluate('window.isSame = true')
         form = page.locator('.pp-remove')
         token = form.get_attribute('data-csrf-token')
-        for sent, code in (('wrong', 400), (token, 200)):
+        for sent in ('wrong', token):
+            count = len(codes)
             form.evaluate('(form, token) => { form.dataset.csrfToken = token }', sent)
-            with page.expect_response('**/progress_remove') as answer:
-                page.get_by_role('button', name='Remove').click()
-            assert answer.value.status == code
+            page.get_by_role('button', name='Remove').click()
+            wait_until(lambda count=count: len(codes) > count, complaint='the button sent nothing')
+        assert codes == [400, 200]
         page.locator('li', has_text='Old').wait_for(state='detached')
         assert page.evaluate('window.isSame')
     task.finish()
@@ -225,7 +236,10 @@ def test_times_are_those_of_the_visitor(url, browser):
     context.close()
 
 
-@pytest.mark.chromium('the driver of Firefox ignores java_script_enabled')
+@pytest.mark.not_in(
+    firefox='its driver ignores java_script_enabled',
+    webkit='its driver sometimes hangs when a page without script is replaced: see test_webkit.py',
+)
 def test_without_script_the_remove_button_is_a_form(url, browser):
     start('Import')
     set_progress_status('Import', 'finished')
@@ -239,7 +253,10 @@ def test_without_script_the_remove_button_is_a_form(url, browser):
     context.close()
 
 
-@pytest.mark.chromium('the driver of Firefox ignores java_script_enabled')
+@pytest.mark.not_in(
+    firefox='its driver ignores java_script_enabled',
+    webkit='its driver sometimes hangs when a page without script is replaced: see test_webkit.py',
+)
 def test_without_script_the_button_is_a_form(url, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

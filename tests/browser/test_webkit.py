@@ -1,30 +1,23 @@
-"""The element in WebKit: the system's MiniBrowser, driven by Selenium, which knows fewer things than Playwright."""
+"""What only WebKit does, or does in its own way; the other tests run in it as well: see webkit.py."""
 
-import os
-import subprocess
 import threading
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 from pyramid.config import Configurator
-from selenium import webdriver
-from selenium.webdriver.common.by import By
 
 from pyramid_progress import init_progress_status
+from pyramid_progress.demo import main
+from pyramid_progress.demo.states import STATES
 
-from .pages import Answer, bar
+from .findings import boxes_in_the_way, scrolls_sideways, violations
+from .pages import bar
 from .pages import serving as serving_pages
+from .test_markup import Application as MarkupApplication
 from .wsgi import Mary, serving, strictly
 
-pytestmark = [
-    pytest.mark.slow,
-    # Selenium's own call
-    pytest.mark.filterwarnings('ignore:setting remote_server_addr in RemoteConnection:DeprecationWarning'),
-]
+pytestmark = pytest.mark.slow
 
 RUNNING = {'status': 'running', 'label': 'Import', 'message': 'Row 4', 'current': 42, 'length': 100}
-FINISHED = RUNNING | {'status': 'finished', 'current': 100}
 
 FORM = """<!DOCTYPE html><html lang="en"><head><title>Form</title>{assets}</head>
 <body><form method="post" data-progress><button name="button">Send</button></form></body></html>"""
@@ -35,65 +28,11 @@ RECORD = """
     addEventListener('progress:update', ({ target }) => states.push(target.state));
 """
 
-#: The parts of the first bar.
-READ = """
-    const bar = document.querySelector('pyramid-progress');
-    if (!bar?.querySelector('progress')) return null;
-    const parts = ['label', 'amount', 'state', 'message', 'pace'];
-    return Object.fromEntries(parts.map((part) => [part, bar.querySelector(`.pp-${part}`).textContent]));
-"""
-
 
 @pytest.fixture(scope='module')
-def display(program):
-    """An X display without a screen."""
-    xvfb = subprocess.Popen(
-        [program('Xvfb', 'xvfb'), '-displayfd', '1', '-screen', '0', '1280x1024x24', '-nolisten', 'tcp'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    yield f':{xvfb.stdout.readline().strip()}'
-    xvfb.terminate()
-    xvfb.wait()
-    xvfb.stdout.close()
-
-
-@pytest.fixture(scope='module')
-def launch(program, display):
-    """Return a function that starts a browser, as a context manager; it takes variables of its environment."""
-    service_program = program('WebKitWebDriver', 'webkit2gtk-driver')
-    browser = next(Path('/usr/lib').glob('*/webkit2gtk-4.1/MiniBrowser'), None)
-    assert browser, 'the package libwebkit2gtk-4.1-0 has no MiniBrowser'
-
-    @contextmanager
-    def launch(**environment):
-        options = webdriver.WebKitGTKOptions()
-        options.binary_location = str(browser)
-        options.add_argument('--automation')
-        options.page_load_strategy = 'none'  # otherwise scripts wait for a navigation that is pending
-        service = webdriver.WebKitGTKService(service_program, env=os.environ | {'DISPLAY': display} | environment)
-        driver = webdriver.WebKitGTK(options=options, service=service)
-        try:
-            yield driver
-        finally:
-            driver.quit()
-
-    return launch
-
-
-@pytest.fixture(scope='module')
-def shared_driver(launch):
-    """The browser that the tests share."""
-    with launch() as driver:
-        yield driver
-
-
-@pytest.fixture
-def driver(shared_driver):
-    """The browser, on an empty page."""
-    shared_driver.get('about:blank')
-    return shared_driver
+def engine():
+    """The name of the browser."""
+    return 'webkit'
 
 
 @pytest.fixture
@@ -101,112 +40,12 @@ def server():
     """A server of statuses that a test sets."""
     with serving_pages() as server:
         yield server
-
-
-@pytest.fixture
-def show(driver, server, wait_until):
-    """Return a function that opens the page with some elements."""
-
-    def show(*elements, **statuses):
-        server.body = ''.join(elements)
-        server.statuses = statuses
-        driver.get(server.url)
-        wait_until(lambda: driver.execute_script(READ), 30, 'the page has no bar')
-        driver.execute_script(RECORD)
-
-    yield show
     assert server.reports == []
 
 
-@pytest.fixture
-def expect(driver, wait_until):
-    """Return a function that waits until parts of the first bar have these texts."""
-
-    def expect(**parts):
-        def differs():
-            found = driver.execute_script(READ) or {}
-            return {part: found.get(part) for part in parts} != parts
-
-        with suppress(AssertionError):
-            wait_until(lambda: not differs(), 30)
-        assert not differs(), driver.execute_script(READ)
-
-    return expect
-
-
-def test_from_start_to_end(driver, server, show, expect):
-    show(bar('a'))
-    expect(state='Waiting to start')
-    server.statuses['a'] = RUNNING
-    expect(state='Running', amount='42%', label='Import', message='Row 4')
-    server.statuses['a'] = FINISHED
-    expect(state='Finished', amount='100%')
-    assert driver.execute_script('return states') == ['running', 'finished']
-
-
-def test_a_store_that_is_down_for_some_time(server, show, expect):
-    show(bar('a'), a=RUNNING)
-    expect(state='Running')
-    server.answer = Answer('Sorry', code=503, Retry_After='1')
-    expect(state='Connection trouble, trying again', amount='42%')
-    server.answer = None
-    expect(state='Running')
-
-
-def test_the_button_asks_the_task_to_stop(driver, server, show, expect):
-    server.cancel = Answer(RUNNING | {'status': 'cancelling'})
-    show(
-        '<pyramid-progress progress-id="a" poll-min="30000" poll-max="30000"><progress max="100"></progress>'
-        '<span class="pp-label"></span><span class="pp-amount"></span><span class="pp-state"></span>'
-        '<span class="pp-message"></span><span class="pp-pace"></span>'
-        '<button type="button" class="pp-cancel" data-action="/progress_cancel">Cancel</button></pyramid-progress>',
-        a=RUNNING | {'cancellable': True},
-    )
-    expect(state='Running')
-    driver.find_element(By.CSS_SELECTOR, '.pp-cancel').click()
-    expect(state='Cancelling')
-    assert server.posts == [{'progress_id': ['a']}]
-    assert not driver.find_element(By.CSS_SELECTOR, '.pp-cancel').is_displayed()
-
-
-def test_the_focus_stays_in_the_bar_when_its_button_is_hidden(driver, server, show, expect):
-    show(
-        '<pyramid-progress progress-id="a" poll-min="200" poll-max="200"><progress max="100"></progress>'
-        '<span class="pp-label"></span><span class="pp-amount"></span><span class="pp-state"></span>'
-        '<span class="pp-message"></span><span class="pp-pace"></span>'
-        '<button type="button" class="pp-cancel" data-action="/progress_cancel">Cancel</button></pyramid-progress>',
-        a=RUNNING | {'cancellable': True},
-    )
-    expect(state='Running')
-    driver.execute_script("document.querySelector('.pp-cancel').focus()")
-    server.statuses['a'] = FINISHED
-    expect(state='Finished')
-    assert driver.execute_script('return document.activeElement.localName') == 'progress'
-
-
-def test_a_stream(driver, server, show, expect, wait_until):
-    server.has_streams = True
-    show(bar('a'), a=RUNNING)
-    expect(state='Running', amount='42%')
-    server.statuses['a'] = RUNNING | {'current': 50}
-    expect(amount='50%')
-    assert server.polls == []
-    server.statuses['a'] = FINISHED
-    expect(state='Finished')
-    wait_until(lambda: server.polls == [['a']], complaint='the end is not acknowledged')
-    wait_until(lambda: not server.streams[0].is_open, complaint='the stream is open after the end')
-
-
-def test_a_stream_that_is_cut(driver, server, show, expect, wait_until):
-    server.has_streams = True
-    show(bar('a'), a=RUNNING)
-    expect(amount='42%')
-    server.streams[0].close()
-    wait_until(lambda: server.polls, 1, 'the page does not poll')
-    wait_until(lambda: len(server.streams) == 2, 12, 'the page opens no other stream')
-    server.statuses['a'] = FINISHED
-    expect(state='Finished')
-    assert driver.execute_script('return states').count('trouble') == 0
+def expect(page, part, text):
+    """Wait until a part of the first bar has a text."""
+    page.locator(f'.pp-{part}', has_text=text).first.wait_for()
 
 
 class Application:
@@ -241,59 +80,160 @@ class Application:
         return config.make_wsgi_app()
 
 
+def test_the_errors_of_a_page_are_noted(page, server):
+    """As in the other engines, where the driver reports them."""
+    errors = []
+    page.on('pageerror', errors.append)
+    page.add_init_script("Promise.reject('one'); console.error('two'); throw new Error('three')")
+    page.goto(server.url)
+    page.wait_for_timeout(100)
+    page.evaluate('1')
+    assert sorted(errors) == ['Error: three', 'one', 'two']
+
+
 @pytest.mark.parametrize('streams', [0, 2])
-def test_the_bar_of_a_form_follows_the_work_while_the_answer_is_pending(driver, wait_until, streams):
+def test_the_bar_of_a_form_follows_the_work_while_the_answer_is_pending(page, streams):
     """WebKit sends no request of a page whose navigation is pending, except with `keepalive`."""
     application = Application(streams)
+    page.add_init_script(RECORD)
     with serving(strictly(application.wsgi)) as url:
-        driver.get(url)
-        wait_until(lambda: driver.execute_script('return Boolean(document.forms[0])'), 30, 'there is no form')
-        driver.execute_script(RECORD)
-        button = driver.find_element(By.TAG_NAME, 'button')
-        wait_until(
-            lambda: driver.execute_script("return Boolean(customElements.get('pyramid-progress'))"), 30, 'no script'
-        )
-        button.click()
+        page.goto(url, wait_until='networkidle')
+        page.get_by_role('button', name='Send').click()
         assert application.has_posted.wait(30)
-
-        def shown():
-            return driver.execute_script(READ) or {}
-
-        wait_until(lambda: 'left' in shown().get('pace', ''), 30, 'there is no time left')
-        wait_until(lambda: shown().get('amount') == '40%', 30, 'the bar does not follow')
-        assert set(driver.execute_script('return states')) == {'running'}
+        expect(page, 'pace', 'left')
+        expect(page, 'amount', '40%')
+        assert set(page.evaluate('states')) == {'running'}
         application.may_end.set()
-        wait_until(
-            lambda: driver.execute_script("return document.querySelector('#answer')?.textContent"), 30, 'no answer'
-        )
+        page.locator('#answer').wait_for()
 
 
-def test_a_bar_beside_a_slow_link_goes_on(driver, server, show, expect):
-    show(bar('a'), a=RUNNING)
-    expect(state='Running')
-    with serving(lambda environ, start_response: threading.Event().wait(3) or [b'']) as slow:
-        driver.execute_script('location.assign(arguments[0])', slow)
+def test_a_bar_beside_a_slow_link_goes_on(page, server):
+    server.body, server.statuses = bar('a'), {'a': RUNNING}
+    page.add_init_script(RECORD)
+    page.goto(server.url)
+    expect(page, 'state', 'Running')
+    with serving(slow_answer) as slow:
+        page.evaluate('(url) => location.assign(url)', slow)
         for current in (50, 60, 70):
             server.statuses['a'] = RUNNING | {'current': current}
-            expect(amount=f'{current}%', state='Running')
-        assert set(driver.execute_script('return states')) == {'running'}
+            expect(page, 'amount', f'{current}%')
+        assert set(page.evaluate('states')) == {'running'}
 
 
-def test_the_page_of_tasks_is_dark(launch, wait_until):
+def slow_answer(environ, start_response):
+    threading.Event().wait(3)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'']
+
+
+def test_a_tab_in_the_background_has_no_stream(page, server, wait_until):
+    """In the other engines, the tests hide pages by a script, because no tab of their drivers is ever hidden."""
+    server.has_streams = True
+    server.body, server.statuses = bar('a'), {'a': RUNNING}
+    page.goto(server.url)
+    expect(page, 'amount', '42%')
+    tab = page.context.new_page('tab')
+    tab.goto(server.url)
+    assert tab.evaluate('document.hidden')
+    tab.wait_for_timeout(1000)
+    assert len(server.streams) == 1
+    assert not page.evaluate('document.hidden')
+    server.statuses['a'] = RUNNING | {'status': 'finished'}
+    for each in (page, tab):
+        expect(each, 'state', 'Finished')
+
+
+@pytest.mark.parametrize('button', ['Cancel', 'Save'])
+def test_a_bar_in_a_form_without_script(launch_webkit, wait_until, button):
+    """The page has no script; the driver runs its own in it, but must not while the page is replaced."""
+    application = MarkupApplication(has_session=False)
+    with launch_webkit('--enable-javascript=false') as driver, serving(application.wsgi) as url:
+        driver.get(f'{url}/form')
+        wait_until(lambda: driver.title == 'Bars', 30, 'the page is not loaded')
+        (target,) = driver.execute_script(
+            """const { shadowRoot } = document.querySelector('.pp-no-script');
+            const buttons = [...document.querySelectorAll('button'), ...shadowRoot.querySelectorAll('button')];
+            return buttons.filter((button) => button.checkVisibility() && button.textContent === arguments[0]);""",
+            button,
+        )
+        target.click()
+        if button == 'Cancel':
+            assert application.is_cancelled()
+            assert application.posts == []
+        else:
+            wait_until(lambda: application.posts, 30, 'nothing was sent')
+            assert application.posts == [{'before': '1', 'after': '2', 'save': 'yes'}]
+    application.task.finish()
+
+
+@pytest.fixture(scope='module')
+def demo_url(demo_settings):
+    """The demo, under a strict content security policy."""
+    with serving(strictly(main({}, **demo_settings))) as url:
+        yield url
+
+
+def wait_for_states(page):
+    for example in STATES:
+        page.locator(f'#{example.id} pyramid-progress[state={example.title}]').wait_for()
+
+
+def test_nothing_scrolls_sideways_at_400_percent(page, demo_url):
+    """In a frame, because no window is as narrow as that; the states are those of a page in a frame, too."""
+    html = f'<!DOCTYPE html><title>Frame</title><iframe src="{demo_url}/states" width="320" height="256"></iframe>'
+
+    def outer(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/html')])
+        return [html.encode()]
+
+    with serving(outer) as url:
+        page.goto(url)
+        page.driver.switch_to.frame(0)
+        wait_for_states(page)
+        assert page.evaluate('innerWidth') == 320
+        assert not scrolls_sideways(page)
+        assert boxes_in_the_way(page) == []
+        page.driver.switch_to.default_content()
+
+
+@pytest.fixture(scope='module')
+def dark(browser):
+    """A page in a browser whose system is dark."""
+    context = browser.new_context(color_scheme='dark')
+    yield context.new_page()
+    context.close()
+
+
+WIDE = {'width': 1280, 'height': 1024}
+
+
+def test_the_page_of_tasks_is_dark(dark):
     with Configurator(settings={'cache.regions': 'default, persistent', 'cache.type': 'memory'}) as config:
         config.set_security_policy(Mary())
         config.include('pyramid_progress')
     init_progress_status('a', 'mary', 'Import', length=10, current=4)
-    with launch(GTK_THEME='Adwaita:dark') as driver, serving(strictly(config.make_wsgi_app())) as url:
-        driver.get(f'{url}/progress_tasks')
-        wait_until(lambda: driver.execute_script(READ), 30, 'there is no bar')
-        assert driver.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
-        canvas, text = driver.execute_script("""
+    with serving(strictly(config.make_wsgi_app())) as url:
+        dark.goto(f'{url}/progress_tasks')
+        expect(dark, 'amount', '40%')
+        assert dark.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        canvas, text = dark.evaluate("""() => {
             const probe = document.createElement('div');
             probe.style.backgroundColor = 'Canvas';
             document.body.append(probe);
             const colours = [getComputedStyle(probe).backgroundColor, getComputedStyle(document.body).color];
             return colours.map((colour) => Number(colour.match(/\\d+/)));
-        """)
+        }""")
         assert canvas < 60
         assert text > 200
+        assert violations(dark, WIDE, 'color-contrast-enhanced', color_scheme='dark') == {}
+
+
+@pytest.mark.parametrize('path', ['/', '/states'])
+def test_axe_finds_nothing_in_the_dark(dark, demo_url, path):
+    dark.goto(demo_url + path)
+    if path == '/':
+        dark.get_by_role('button', name='Import the sample').click()
+        dark.locator('progress[value]').first.wait_for()
+    else:
+        wait_for_states(dark)
+    assert violations(dark, WIDE, color_scheme='dark') == {}

@@ -692,6 +692,7 @@ def test_attributes_are_properties(show, page):
     )
 
 
+@pytest.mark.webkit
 @pytest.mark.slow
 def test_a_bar_in_a_shadow_root_has_the_style_that_is_linked_there(show, server, page):
     show('<div id="host"></div>', a=RUNNING)
@@ -703,7 +704,7 @@ def test_a_bar_in_a_shadow_root_has_the_style_that_is_linked_there(show, server,
         Object.assign(bar, { progressId: 'a', pollMin: 200 });
         root.append(link, bar);
     }""")
-    bar = page.locator('#host pyramid-progress')
+    bar = page.locator('#host').locator('pyramid-progress')
     bar.locator('.pp-amount', has_text='42%').wait_for()
     page.wait_for_function(
         "() => getComputedStyle(document.querySelector('#host').shadowRoot.querySelector('.pp-live')).width === '1px'"

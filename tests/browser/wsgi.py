@@ -5,6 +5,10 @@ from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from webob import Request, Response
+
+from . import init_scripts
+
 #: Nothing but what the widget needs; no strings may become markup or script.
 STRICT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
@@ -50,13 +54,25 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
+def _with_init_scripts(application, request):
+    """Return the answer of an application, with the scripts that run first in it if it is a page."""
+    if request.path == init_scripts.PATH:
+        return Response(init_scripts.text(), content_type='text/javascript')
+    response = request.get_response(application)
+    if response.content_type == 'text/html':
+        response.text = init_scripts.add_to(response.text, request.headers)
+    return response
+
+
 @contextmanager
 def serving(application):
     """Serve for the length of a ``with`` block, on a free port; gives the URL without a slash at its end."""
 
     def threaded(environ, start_response):
         # wsgiref does not know of the threads of the mix-in.
-        return application(environ | {'wsgi.multithread': True}, start_response)
+        environ = environ | {'wsgi.multithread': True}
+        answer = _with_init_scripts(application, Request(environ)) if init_scripts.scripts else application
+        return answer(environ, start_response)
 
     server = make_server('127.0.0.1', 0, threaded, _Server, _Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
