@@ -40,5 +40,6 @@ def _work(settings: dict[str, str], progress_ids: Sequence[str], pipe: Connectio
             task.current = step
             task.message = f'Importing row {step}'
         step += 1
-        at += 1 / RATE / _GROUPS
-        time.sleep(max(0, at - time.monotonic()))
+        now = time.monotonic()
+        at = max(at + 1 / RATE / _GROUPS, now)  # What a busy machine has delayed is not made up for.
+        time.sleep(at - now)
