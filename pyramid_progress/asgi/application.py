@@ -138,7 +138,8 @@ class EventsApplication:
             return _error_of(status)
         await connection.start(_RAW_HEADERS)
         if not is_head:
-            await self._send_events(connection, environ, progress_ids, decisions)
+            # In a task of its own: each event would resume the coroutines of the server and of Starlette around it, too.
+            await asyncio.create_task(self._send_events(connection, environ, progress_ids, decisions))
         await connection.send(b'', is_last=True)
         return None
 
