@@ -138,7 +138,7 @@ class EventsApplication:
             return _error_of(status)
         await connection.start(_RAW_HEADERS)
         if not is_head:
-            # In a task of its own: each event would resume the coroutines of the server and of Starlette around it, too.
+            # In a task of its own: otherwise each event resumes the coroutines of the server and of Starlette as well.
             await asyncio.create_task(self._send_events(connection, environ, progress_ids, decisions))
         await connection.send(b'', is_last=True)
         return None
