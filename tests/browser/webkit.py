@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,7 +57,8 @@ def launching(service_program, display, *arguments, **environment):
     try:
         yield driver
     finally:
-        driver.quit()
+        with suppress(WebDriverException):  # a test may have ended the session
+            driver.quit()
 
 
 class Browser:
@@ -82,6 +83,10 @@ class Browser:
         arguments += [f'--proxy={proxy["server"]}'] if proxy else []
         environment = {'GTK_THEME': 'Adwaita:dark'} if color_scheme == 'dark' else {}
         own = self._launch(*arguments, **environment) if arguments or environment else None
+        try:
+            self._driver.current_window_handle  # noqa: B018
+        except WebDriverException:
+            self._driver = self._stack.enter_context(self._launch())
         return Context(self._driver, own, color_scheme)
 
     def close(self):
@@ -89,6 +94,8 @@ class Browser:
 
 
 class Context:
+    """The pages of a visitor. The cookies of the last page go when it is closed."""
+
     def __init__(self, shared, own, color_scheme):
         self.media = PLAIN | {'color_scheme': color_scheme}
         self._stack = ExitStack()
@@ -106,12 +113,12 @@ class Context:
         return self.current
 
     def close(self):
-        for page in self.pages[1:]:
-            page.close()
-        for page in self.pages:
-            page.leave()
         init_scripts.scripts.clear()
-        self._stack.close()
+        with self._stack:
+            for page in self.pages[1:]:
+                page.close()
+            for page in self.pages:
+                page.leave()
 
 
 class Scope:
@@ -138,6 +145,8 @@ class Scope:
 
 
 class Locator(Scope):
+    """Some elements, which are searched anew at each use."""
+
     @property
     def page(self):
         return self._page
@@ -213,6 +222,8 @@ class Locator(Scope):
 
 
 class Page(Scope):
+    """A page in a window of its own. Its clock does not stand still, but its timers can be advanced."""
+
     def __init__(self, context, driver):
         super().__init__(self)
         self.context = context
