@@ -20,8 +20,11 @@ demo: $(VENV)/demo
 
 test: lint-python script-tests python-tests
 
-# All tests, with coverage, and all checks.
-check: engines lint-python docs script-tests coverage slow-tests manifest versions
+# All tests, with coverage, and all checks. The other versions of Python need no browser, and the slow tests mostly wait:
+# they run at the same time.
+check: engines lint-python docs script-tests coverage
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target slow-tests versions
+	@$(MAKE) --no-print-directory manifest
 
 lint: lint-python lint-scripts
 
