@@ -5,7 +5,7 @@
  * @import { Status } from './types.js'
  */
 
-/** Of an account: all pages of a host share six connections (HTTP/1.1). */
+/** Of an account: a host has six connections (HTTP/1.1). */
 const MAX_STREAMS = 2;
 /** The polls wait for a stream, and for its end. Times are in ms. */
 const PATIENCE = 1000;
@@ -65,6 +65,8 @@ export class Stream {
   #repeatedAt = 0;
   #retryTimer = 0;
   #spread = RETRY_SPREAD;
+  /** @type {{ id: string }[]} */
+  #finished = [];
   /** Runs while the polls wait. */
   #patienceTimer = 0;
 
@@ -202,6 +204,7 @@ export class Stream {
           if (!type) this.#receive(JSON.parse(data), batch.ids);
           else if (type === 'trouble') this.#report(batch.ids);
         }
+        this.#acknowledge();
         this.#poller.sweep();
       }
     } finally {
@@ -218,20 +221,23 @@ export class Stream {
     this.#poller.receive([id], { [id]: status }, performance.now());
     // A bar that is added later follows the next run.
     if (/^(finished|failed|cancelled)$/.test(status.status)) this.#statuses.delete(id);
-    if (status.status !== 'finished') return;
-    // Only a poll acknowledges the end.
-    const [{ url }] = this.#poller.batches([{ id }]);
-    const headers = { Accept: 'application/json' };
-    fetch(url, { headers, cache: 'no-store', redirect: 'manual', keepalive: true }).catch(() => {});
+    if (status.status === 'finished') this.#finished.push({ id });
   }
 
-  /** The server is in trouble. After that it sends each status again. @param {string[]} ids */
+  /** Only a poll does that. */
+  #acknowledge() {
+    const headers = { Accept: 'application/json' };
+    for (const { url } of this.#poller.batches(this.#finished.splice(0)))
+      fetch(url, { headers, cache: 'no-store', redirect: 'manual', keepalive: true }).catch(() => {});
+  }
+
+  /** After trouble, the server sends each status again. @param {string[]} ids */
   #report(ids) {
     for (const id of ids) this.#statuses.set(id, undefined);
     this.#poller.forEach(ids, (watch) => watch.become('trouble'));
   }
 
-  /** What has not changed is answered again: a task that stays unknown is lost in the end. */
+  /** Answers again what has not changed: an unknown task is lost. */
   #repeat() {
     const now = performance.now();
     if (now - this.#repeatedAt < REPEAT_INTERVAL) return;

@@ -125,6 +125,19 @@ describe('a stream', () => {
     assert.equal(stage.streams[0].signal.aborted, true);
   });
 
+  test('of several tasks that end at once acknowledges them with one poll', async () => {
+    const stage = streaming();
+    for (const id of ['a', 'b', 'c']) stage.watch(id, { status: RUNNING });
+    await pass(stage, 10);
+    const events = ['a', 'b'].map((id) => `data: ${JSON.stringify({ id, ...FINISHED })}\n\n`);
+    stage.streams.at(-1).stream.send(events.join(''));
+    await pass(stage, 10);
+    assert.deepEqual(
+      stage.requests.map(({ ids }) => ids),
+      [['a', 'b']],
+    );
+  });
+
   test('is used by poll(), too', async () => {
     const stage = streaming();
     const seen = [];
