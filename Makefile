@@ -8,8 +8,10 @@ BIN = $(VENV)/bin
 LOCALE = pyramid_progress/locale
 
 # The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores. Some tests have
-# a bound in seconds, which a loaded machine can miss: a test that fails runs once more, and is listed as rerun.
+# a bound in seconds, which a loaded machine can miss: a test that fails runs once more, and is listed as rerun. Those that
+# fail again run for the last time one after the other.
 PYTEST = -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder --reruns 1
+ALONE = $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
 
 .PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage slow-tests versions manifest \
     bench docs screenshots programs engines messages clean
@@ -38,17 +40,17 @@ lint-scripts: node_modules
 	@if command -v npm >/dev/null 2>&1; then npm run --silent --if-present lint; fi
 
 python-tests: $(VENV)/dev node_modules
-	$(BIN)/python $(PYTEST) -m 'not slow'
+	$(BIN)/python $(PYTEST) -m 'not slow' || $(ALONE) -m 'not slow'
 
 # The tests of `make test`, and the lines that they have run, in all their processes.
 coverage: $(VENV)/dev node_modules
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) -m 'not slow'
+	$(BIN)/coverage run $(PYTEST) -m 'not slow' || $(ALONE) -m 'not slow'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 slow-tests: $(VENV)/dev node_modules
-	$(BIN)/python $(PYTEST) -m slow
+	$(BIN)/python $(PYTEST) -m slow || $(ALONE) -m slow
 
 # The tests that need no browser, with the other versions of Python that are installed.
 versions: $(VENV)/dev

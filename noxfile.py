@@ -28,4 +28,10 @@ def tests(session: nox.Session) -> None:
     paths = session.posargs or ['tests/unit']
     if not session.posargs and session.python in (INSTALLED[0], INSTALLED[-1]):
         paths += ['tests/functional', 'tests/backends', 'tests/bridges']
-    session.run('pytest', '-q', '--numprocesses', '4', '--dist', 'loadfile', '--reruns', '1', '-m', 'not slow', *paths)
+    options = ('-m', 'not slow', '-o', f'cache_dir=.nox/cache-{session.python}', *paths)
+    session.run(
+        *('pytest', '-q', '--numprocesses', '4', '--dist', 'loadfile', '--reruns', '1', *options),
+        success_codes=[0, 1],  # some tests failed
+    )
+    # Those run for the last time, one after the other; 5: there are none.
+    session.run('pytest', '-q', '--last-failed', '--last-failed-no-failures', 'none', *options, success_codes=[0, 5])
