@@ -13,7 +13,7 @@ const MIN_INTERVAL = 100;
 const ANNOUNCEMENT_INTERVAL = 10000;
 /** From the submit to the first poll: in WebKit, an earlier one fails. */
 const FORM_DELAY = 250;
-/** Or a relative one: a path, query or fragment before any colon. */
+/** Or a path, query or fragment before any colon. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
 const PARTS = ['label', 'amount', 'line', 'live', 'state', 'elapsed', 'count', 'message', 'pace', 'result'];
 /** @type {Partial<typeof import('./pace.js')>} */
@@ -273,7 +273,7 @@ export class PyramidProgressElement extends HTMLElement {
     const hasCount = done !== undefined && !/^(waiting|finished|cancelled)$/.test(state) && !this.noCount;
     const count = hasCount ? formatCount(status, words, language) : '';
     const elapsed = (isActive || state === 'cancelling') && !this.noElapsed ? this.#elapsed : NaN;
-    if (estimate || elapsed >= 1000) import('./pace.js').then((module) => (times = module));
+    if (!times.formatPace && (estimate || elapsed >= 1000)) import('./pace.js').then((module) => (times = module));
     const pace = (estimate && times.formatPace?.(status, estimate, words, language)) || '';
     // Before the first answer, what the server rendered stays.
     let time = elapsed === -Infinity ? undefined : '';
