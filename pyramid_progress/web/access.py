@@ -64,7 +64,7 @@ class Visitor:
         :param members: the decoded members of its record
         :param status: what :func:`.status.to_status` returned for them
         """
-        return describe(members, status, self.localizer, may_cancel=self.can_cancel(members, status))
+        return describe(members, status, lambda: self.localizer, may_cancel=self.can_cancel(members, status))
 
     def find(self, progress_id: str) -> tuple[dict[str, Any], Status] | None:
         """Return the decoded members and the status, with its owner, of a task; None if this user may not see it.

@@ -68,7 +68,7 @@ class TaskState:
         may_cancel = may_cancel and self._is_cancellable
         key = (localizer.locale_name, may_cancel)
         if key not in self._events:
-            described = describe(self._members, self.status, localizer, may_cancel=may_cancel)
+            described = describe(self._members, self.status, lambda: localizer, may_cancel=may_cancel)
             self._events[key] = event(self._progress_id, described)
         return self._events[key]
 
