@@ -4,13 +4,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from support.event_server import COMMAND, INI, SERVERS, EventServer
 from support.events import EventClient, RefusedError
+from support.servers import Server, free_port
 from support.waiting import wait_until
 
 from pyramid_progress import init_progress_status, set_progress_status, start_task
@@ -202,6 +205,22 @@ def test_bad_arguments_are_a_sentence(tmp_path):
     assert 'Traceback' not in missing.stderr
     assert run('site.ini', '--listen', '6544').returncode == 2
     assert "'6544': must be HOST:PORT" in run('site.ini', '--listen', '6544').stderr
+
+
+@pytest.mark.slow
+def test_another_asgi_server(tmp_path):
+    """The module of the guide on push."""
+    (tmp_path / 'production.ini').write_text(INI)
+    port = free_port()
+    guides = Path(__file__).parents[2] / 'examples' / 'guides'
+    command = [sys.executable, '-m', 'uvicorn', '--port', str(port), 'asgi:application']
+    environ = os.environ | {'PYTHONPATH': os.pathsep.join([str(SERVERS), str(guides)])}
+    server = Server(command, port, tmp_path / 'log', env=environ, cwd=tmp_path)
+    try:
+        with EventClient(f'http://127.0.0.1:{port}/progress_events', 'a') as client:
+            assert client.next() == {'id': 'a', 'status': 'unknown'}
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow
