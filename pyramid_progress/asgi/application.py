@@ -22,11 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..runtime import REGISTRY_KEY, get_runtime
 from ..storage import StorageError
 from ..web.answers import RETRY_AFTER as STORE_RETRY_AFTER
+from ..web.answers import STORE_TROUBLE
 from ..web.ids import queried_ids
 from ..web.streams.decisions import Decisions
 from ..web.streams.hub import Hub
 from ..web.streams.stream import Action, Stream
-from ..web.streams.wsgi import CONTENT_TYPE, HEADERS, RETRY_AFTER, is_from_another_site
+from ..web.streams.wsgi import CONTENT_TYPE, HEADERS, NO_PLACE, RETRY_AFTER, is_from_another_site
 from .access import Access, environ_of
 from .connection import Connection
 
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 #: How many decisions about access are made at a time: each may wait for the application's database.
 _CHECK_THREADS = 8
 
-#: How many tasks the hub watches: one read takes about 40 ms, which is a fifth of the time between two.
+#: How many tasks the hub watches: one read of so many takes about 30 ms (sqlite).
 _MAX_TASKS = 20_000
 
 _RAW_HEADERS = [
@@ -105,35 +106,35 @@ class EventsApplication:
         return self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        environ = environ_of(scope)
-        refusal = self._refusal(environ)
-        if refusal is None:
-            connection = Connection(receive, send)
-            with self._place(environ, connection):
-                async with connection:
-                    refusal = await self._stream(connection, environ, is_head=scope['method'] == 'HEAD')
+        refusal = await self._stream(scope, receive, send)
         if refusal is not None:
             await refusal(scope, receive, send)
 
-    def _refusal(self, environ: Mapping[str, str]) -> Response | None:
-        """Return the answer to a request that gets no stream; None if the application is to be asked."""
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """Send a stream, or return the answer to a request that gets none."""
+        environ = environ_of(scope)
         if is_from_another_site(environ, self._settings.events_origins):
             return _error(403, 'Pages of this origin may not read event streams.')
         try:
-            queried_ids(PyramidRequest(environ))
+            progress_ids = list(dict.fromkeys(queried_ids(PyramidRequest(environ))))
         except (HTTPBadRequest, UnicodeDecodeError) as error:
             return _error(400, getattr(error, 'detail', 'The query string is not UTF-8'))
         if not self._has_place(environ):
-            return _error(503, 'There is no place for another event stream.', RETRY_AFTER)
-        return None
+            return _error(503, NO_PLACE, RETRY_AFTER)
+        connection = Connection(receive, send)
+        with self._place(environ, connection):
+            async with connection:
+                return await self._stream_to(connection, environ, progress_ids, is_head=scope['method'] == 'HEAD')
+        return None  # the client did not read, and has gone
 
-    async def _stream(self, connection: Connection, environ: Mapping[str, str], *, is_head: bool) -> Response | None:
+    async def _stream_to(
+        self, connection: Connection, environ: Mapping[str, str], progress_ids: Sequence[str], *, is_head: bool
+    ) -> Response | None:
         """Send a stream, or return the answer to a request that the application has refused."""
-        progress_ids = list(dict.fromkeys(queried_ids(PyramidRequest(environ))))
         try:
             status, decisions = await self._decide(connection, environ, progress_ids)
         except StorageError:
-            return _error(503, 'The progress of tasks cannot be read at the moment.', STORE_RETRY_AFTER)
+            return _error(503, STORE_TROUBLE, STORE_RETRY_AFTER)
         if decisions is None:
             return _error_of(status)
         await connection.start(_RAW_HEADERS)

@@ -19,6 +19,9 @@ from .body import has_json_body
 
 log = logging.getLogger(__name__)
 
+#: What users read if the store does not answer.
+STORE_TROUBLE = 'The progress of tasks cannot be read at the moment.'
+
 #: Seconds after which a client may ask again if the store does not answer.
 RETRY_AFTER = 2
 
@@ -68,8 +71,7 @@ def http_errors() -> Iterator[None]:
         raise HTTPBadRequest('The query string is not UTF-8') from error
     except StorageError as error:
         log.warning('The status of a task cannot be read: %s', error)
-        sentence = 'The progress of tasks cannot be read at the moment.'
-        raise HTTPServiceUnavailable(sentence, headers={'Retry-After': str(RETRY_AFTER)}) from error
+        raise HTTPServiceUnavailable(STORE_TROUBLE, headers={'Retry-After': str(RETRY_AFTER)}) from error
 
 
 def answers(permission: str | None) -> Callable[[View], View]:

@@ -217,3 +217,14 @@ def serving():
         yield server
     finally:
         server.stop()
+
+
+def expect(page, progress_id, **parts):
+    """Wait until the parts of a bar say this."""
+    page.wait_for_function(
+        """([id, parts]) => {
+            const bar = document.querySelector(`pyramid-progress[progress-id="${id}"]`);
+            return Object.entries(parts).every(([part, text]) => bar.querySelector(`.pp-${part}`).textContent === text);
+        }""",
+        arg=[progress_id, parts],
+    )

@@ -14,7 +14,7 @@ from pyramid_progress import get_running_tasks, init_progress_status, set_progre
 from pyramid_progress.asgi import EventsApplication
 from pyramid_progress.web.streams import stream as server_stream
 
-from .pages import Answer, bar, serving
+from .pages import Answer, bar, expect, serving
 from .wsgi import serving as serving_wsgi
 from .wsgi import strictly
 
@@ -65,17 +65,6 @@ def show(server, page):
     yield show
     assert [error for error in errors if not error.startswith('Failed to load resource')] == []
     assert server.reports == []
-
-
-def expect(page, progress_id, **parts):
-    """Wait until the parts of a bar say this."""
-    page.wait_for_function(
-        """([id, parts]) => {
-            const bar = document.querySelector(`pyramid-progress[progress-id="${id}"]`);
-            return Object.entries(parts).every(([part, text]) => bar.querySelector(`.pp-${part}`).textContent === text);
-        }""",
-        arg=[progress_id, parts],
-    )
 
 
 def open_streams(server):

@@ -12,7 +12,7 @@ from pyramid.scripting import prepare
 from pyramid_progress import init_progress_status, start_task
 from pyramid_progress.runtime import current_store
 
-from .pages import Answer, bar, serving
+from .pages import Answer, bar, expect, serving
 
 RUNNING = {'status': 'running', 'label': 'Import', 'message': 'Row 4', 'current': 42, 'length': 100}
 FINISHED = RUNNING | {'status': 'finished', 'current': 100}
@@ -55,17 +55,6 @@ def show(server, page):
     # The browser itself reports answers with an error status.
     assert [error for error in errors if not error.startswith('Failed to load resource')] == []
     assert server.reports == []
-
-
-def expect(page, progress_id, **parts):
-    """Wait until the parts of a bar say this."""
-    page.wait_for_function(
-        """([id, parts]) => {
-            const bar = document.querySelector(`pyramid-progress[progress-id="${id}"]`);
-            return Object.entries(parts).every(([part, text]) => bar.querySelector(`.pp-${part}`).textContent === text);
-        }""",
-        arg=[progress_id, parts],
-    )
 
 
 def wait_for_polls(page, server, count):

@@ -1,5 +1,6 @@
 """One stream: what to send next to one client."""
 
+import json
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 from ...model.record import TERMINAL_STATUSES
 from ...model.status import UNKNOWN
+from ..answers import STORE_TROUBLE
 from .decisions import Decisions
 from .hub import Hub, TaskState, event
 
@@ -29,7 +31,7 @@ UNKNOWN_TIMEOUT = 60.0
 MAX_AGE = 900.0
 
 _COMMENT = b':\n\n'
-_TROUBLE = b'event: trouble\ndata: {"message": "The progress of tasks cannot be read at the moment."}\n\n'
+_TROUBLE = b'event: trouble\ndata: ' + json.dumps({'message': STORE_TROUBLE}).encode('ascii') + b'\n\n'
 
 
 def _together(at: float, interval: float) -> float:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 #: The key of an application's places in its registry.
 PLACES_KEY = 'pyramid_progress.streams'
 
+#: What a client that found no place reads.
+NO_PLACE = 'There is no place for another event stream.'
+
 #: Seconds after which a client that found no place may ask again.
 RETRY_AFTER = 10
 
@@ -53,9 +56,7 @@ def progress_events(request: Any) -> Response:
         raise HTTPNotFound('This server has no event streams.')
     places: Places = request.registry[PLACES_KEY]
     if places.are_taken:
-        raise HTTPServiceUnavailable(
-            'There is no place for another event stream.', headers={'Retry-After': str(RETRY_AFTER)}
-        )
+        raise HTTPServiceUnavailable(NO_PLACE, headers={'Retry-After': str(RETRY_AFTER)})
     decisions = decide(visitor, progress_ids)
     if request.method == 'HEAD':
         return _response()
