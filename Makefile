@@ -7,10 +7,13 @@ BIN = $(VENV)/bin
 
 LOCALE = pyramid_progress/locale
 
+# The tests start many programs, which would compile the package anew each time.
+export PYTHONDONTWRITEBYTECODE =
+
 # The tests of a file share servers and pages. Browsers and servers wait a lot: more processes than cores. Some tests have
 # a bound in seconds, which a loaded machine can miss: a test that fails runs once more, and is listed as rerun. Those that
 # fail again run for the last time one after the other.
-PYTEST = -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder --reruns 1
+PYTEST = -m pytest -q --numprocesses 6 --dist loadfile --no-loadscope-reorder --reruns 1
 ALONE = $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
 
 .PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage slow-tests versions manifest \
@@ -22,11 +25,8 @@ demo: $(VENV)/demo
 
 test: lint-python script-tests python-tests
 
-# All tests, with coverage, and all checks. The other versions of Python need no browser, and the slow tests mostly wait:
-# they run at the same time.
-check: engines lint-python docs script-tests coverage
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target slow-tests versions
-	@$(MAKE) --no-print-directory manifest
+# All tests, with coverage, and all checks. One of the slow tests builds the documentation.
+check: engines lint-python script-tests coverage slow-tests versions manifest
 
 lint: lint-python lint-scripts
 
@@ -42,15 +42,16 @@ lint-scripts: node_modules
 python-tests: $(VENV)/dev node_modules
 	$(BIN)/python $(PYTEST) -m 'not slow' || $(ALONE) -m 'not slow'
 
-# The tests of `make test`, and the lines that they have run, in all their processes.
+# The tests of `make test` that need no browser, and the lines that they have run, in all their processes.
 coverage: $(VENV)/dev node_modules
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) -m 'not slow' || $(ALONE) -m 'not slow'
+	$(BIN)/coverage run $(PYTEST) -m 'not slow and not browser' || $(ALONE) -m 'not slow and not browser'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# All other tests.
 slow-tests: $(VENV)/dev node_modules
-	$(BIN)/python $(PYTEST) -m slow || $(ALONE) -m slow
+	$(BIN)/python $(PYTEST) -m 'slow or browser' || $(ALONE) -m 'slow or browser'
 
 # The tests that need no browser, with the other versions of Python that are installed.
 versions: $(VENV)/dev

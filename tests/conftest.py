@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from pyramid_progress.testing import isolated
 
 
 def pytest_configure():
-    """Let Chameleon keep compiled templates, here and in the programs that the tests start.
+    """Prepare what the programs that the tests start inherit.
 
-    Otherwise each test that makes an application compiles them, which is a third of the time of all tests.
+    Chameleon keeps compiled templates: otherwise each test that makes an application compiles them, which is a third of
+    the time of all tests. Ctrl-C interrupts programs: a shell that runs the tests in the background makes it ignored.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     version = f'{sys.version_info.major}.{sys.version_info.minor}'
     directory = Path(__file__).parents[1] / '.pytest_cache' / f'templates-{version}'
     directory.mkdir(parents=True, exist_ok=True)
@@ -27,8 +31,16 @@ def pytest_configure():
 ORDER = ('packaging', 'servers', 'browser', 'bridges', 'backends', 'functional', 'unit')
 
 
+def _folder(item):
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: ORDER.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+    """Sort the tests, and mark those of the folder `browser`."""
+    items.sort(key=lambda item: ORDER.index(_folder(item)))
+    for item in items:
+        if _folder(item) == 'browser':
+            item.add_marker('browser')
 
 
 @pytest.fixture(autouse=True)

@@ -339,7 +339,7 @@ def status_of(status):
     return {name: value for name, value in status.items() if name != 'started'}
 
 
-@pytest.mark.parametrize('examples', [6, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('examples', [6, pytest.param(30, marks=pytest.mark.slow)])
 def test_the_storage_does_what_the_model_does(region, examples):
     run_state_machine_as_test(
         type('Model', (Model,), {'region': region}),
