@@ -25,8 +25,11 @@ demo: $(VENV)/demo
 
 test: lint-python script-tests python-tests
 
-# All tests, with coverage, and all checks. One of the slow tests builds the documentation.
-check: engines lint-python script-tests coverage slow-tests versions manifest
+# All tests, with coverage, and all checks. One of the slow tests builds the documentation. Environments are installed, and
+# the last files of tests are run, by one process: what runs at the same time uses the other core.
+check: engines lint-python script-tests coverage
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target slow-tests versions
+	@$(MAKE) --no-print-directory manifest
 
 lint: lint-python lint-scripts
 

@@ -31,7 +31,8 @@ class Access:
 
     def __init__(self, application: Any, registry: Any) -> None:
         self._application = application
-        self._path = registry.getUtility(IRoutesMapper).get_route('progress_events').generate({})
+        #: The path of the request that asks for decisions.
+        self.path: str = registry.getUtility(IRoutesMapper).get_route('progress_events').generate({})
 
     async def decide(
         self,
@@ -54,7 +55,7 @@ class Access:
             if not is_needed():
                 return 503, None
             check = AccessCheck(progress_ids)
-            request = Request.blank(self._path, environ={**environ, CHECK_KEY: check})
+            request = Request.blank(self.path, environ={**environ, CHECK_KEY: check})
             response = request.get_response(self._application)
             if hasattr(response.app_iter, 'close'):
                 response.app_iter.close()  # as PEP 3333 demands

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 from pyramid.config import global_registries
@@ -14,9 +15,7 @@ from pyramid.httpexceptions import HTTPBadRequest
 from pyramid.request import Request as PyramidRequest
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..runtime import REGISTRY_KEY, get_runtime
@@ -71,8 +70,9 @@ class EventsApplication:
         self._connections: set[Connection] = set()
         self._clients: Counter[str] = Counter()
         self._ticking: asyncio.Task[None] | None = None
+        self._logged_refusals: set[int] = set()
         self._is_closing = False
-        app: ASGIApp = Starlette(routes=[Route('/{path:path}', self._route, methods=['GET'])], lifespan=self._lifespan)
+        app: ASGIApp = self._answer
         if origins := self._settings.events_origins:
             app = CORSMiddleware(
                 app,
@@ -82,10 +82,12 @@ class EventsApplication:
                 expose_headers=['Date', 'Retry-After'],
             )
         self._app = app
+        self._life = Starlette(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI applications do."""
-        await self._app(scope, receive, send)
+        # Starlette's routes would pass each event through two coroutines of their own.
+        await (self._app if scope['type'] == 'http' else self._life)(scope, receive, send)
 
     def close_streams(self) -> None:
         """End all streams, and refuse others, because the server stops. Call this in the thread of the event loop."""
@@ -102,11 +104,11 @@ class EventsApplication:
             yield
             self.close_streams()
 
-    async def _route(self, _: Request) -> ASGIApp:
-        return self._answer
-
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = await self._stream(scope, receive, send)
+        if scope['method'] in ('GET', 'HEAD'):
+            refusal = await self._stream(scope, receive, send)
+        else:
+            refusal = _error(405, 'This URL answers GET only.', {'Allow': 'GET, HEAD'})
         if refusal is not None:
             await refusal(scope, receive, send)
 
@@ -120,7 +122,7 @@ class EventsApplication:
         except (HTTPBadRequest, UnicodeDecodeError) as error:
             return _error(400, getattr(error, 'detail', 'The query string is not UTF-8'))
         if not self._has_place(environ):
-            return _error(503, NO_PLACE, RETRY_AFTER)
+            return _error(503, NO_PLACE, _retry(RETRY_AFTER))
         connection = Connection(receive, send)
         with self._place(environ, connection):
             async with connection:
@@ -134,15 +136,35 @@ class EventsApplication:
         try:
             status, decisions = await self._decide(connection, environ, progress_ids)
         except StorageError:
-            return _error(503, STORE_TROUBLE, STORE_RETRY_AFTER)
+            return _error(503, STORE_TROUBLE, _retry(STORE_RETRY_AFTER))
         if decisions is None:
-            return _error_of(status)
+            return None if connection.is_gone else self._refusal(status)
         await connection.start(_RAW_HEADERS)
         if not is_head:
-            # In a task of its own: otherwise each event resumes the coroutines of the server and of Starlette as well.
+            # In a task of its own: otherwise each event resumes the coroutines of the server as well.
             await asyncio.create_task(self._send_events(connection, environ, progress_ids, decisions))
         await connection.send(b'', is_last=True)
         return None
+
+    def _refusal(self, status: int) -> Response:
+        """Return the answer to a request that the application has refused.
+
+        :param status: the HTTP status of the application's answer
+        """
+        if status in (401, 403):
+            return _error(status, 'You do not have the permission to read the progress of tasks.')
+        if 300 <= status < 400:  # to a page to sign in
+            return _error(401, 'You must sign in to read the progress of tasks.')
+        if status not in self._logged_refusals:
+            self._logged_refusals.add(status)
+            log.error(
+                'The application answered with the status %d when it was asked for access to an event stream at the '
+                'path %s. If the ini file mounts the application below a prefix, start pprogress-events with the '
+                'application itself, as "file.ini#name". This is logged once for each status.',
+                status,
+                self._access.path,
+            )
+        return _error(503, 'There are no event streams at the moment.', _retry(RETRY_AFTER))
 
     def _has_place(self, environ: Mapping[str, str]) -> bool:
         return not (
@@ -237,21 +259,9 @@ def _client_of(environ: Mapping[str, str]) -> str:
     return environ.get('REMOTE_ADDR', '')
 
 
-def _error(status: int, message: str, retry_after: int | None = None) -> Response:
-    headers = {'Cache-Control': 'no-store'}
-    if retry_after:
-        headers['Retry-After'] = str(retry_after)
-    return JSONResponse({'message': message}, status, headers)
+def _error(status: int, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    return JSONResponse({'message': message}, status, {'Cache-Control': 'no-store', **headers})
 
 
-def _error_of(status: int) -> Response:
-    """Return the answer to a request that the application has refused.
-
-    :param status: the HTTP status of the application's answer
-    """
-    if status in (401, 403):
-        return _error(status, 'You do not have the permission to read the progress of tasks.')
-    if 300 <= status < 400:  # to a page to sign in
-        return _error(401, 'You must sign in to read the progress of tasks.')
-    log.error('The application answered with the status %d when it was asked for access to an event stream', status)
-    return _error(503, 'There are no event streams at the moment.', RETRY_AFTER)
+def _retry(seconds: int) -> dict[str, str]:
+    return {'Retry-After': str(seconds)}

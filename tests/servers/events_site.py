@@ -1,8 +1,10 @@
 """A Pyramid application with users, whose ini file the web server and pprogress-events share."""
 
 from pathlib import Path
+from wsgiref.util import shift_path_info
 
 from pyramid.config import Configurator
+from pyramid.httpexceptions import HTTPNotFound
 
 
 class HeaderPolicy:
@@ -29,3 +31,16 @@ def main(global_config, **settings):
         config.include('pyramid_progress')
         config.set_security_policy(HeaderPolicy(folder))
         return config.make_wsgi_app()
+
+
+def mount(loader, global_config, application):
+    """Make a WSGI application that has another one of the ini file below ``/shop``."""
+    mounted = loader.get_app(application, global_conf=global_config)
+
+    def serve(environ, start_response):
+        if environ['PATH_INFO'].startswith('/shop/'):
+            shift_path_info(environ)
+            return mounted(environ, start_response)
+        return HTTPNotFound()(environ, start_response)
+
+    return serve

@@ -65,6 +65,24 @@ def test_another_user_sees_nothing_and_a_user_who_signs_out_sees_no_more(serve):
         assert client.next() == {'id': 'a', 'status': 'unknown'}
 
 
+MOUNTED = INI.replace('[app:main]', '[composite:main]\nuse = call:events_site:mount\napplication = site\n\n[app:site]')
+
+
+def test_an_application_that_is_mounted_below_a_prefix(serve):
+    server = serve(ini=MOUNTED)
+    init_progress_status('a', 'mary', 'Import')
+    for _ in range(2):
+        with pytest.raises(RefusedError) as raised:
+            server.open('a')
+        assert raised.value.status == 503
+    log = server.log
+    assert log.count('status 404') == 1
+    assert 'start pprogress-events with the application itself, as "file.ini#name"' in log
+    server.stop()
+    with serve(ini=MOUNTED, name='site').open('a') as client:
+        assert client.next()['label'] == 'Import'
+
+
 @pytest.mark.slow
 def test_a_permission_that_the_user_does_not_have(serve):
     server = serve(**{'progress.permission': 'watch'})

@@ -25,16 +25,21 @@ COMMAND = [str(Path(sys.executable).with_name('pprogress-events'))]
 
 
 class EventServer(Server):
-    """pprogress-events with an ini file of its own, whose store this process shares."""
+    """pprogress-events with an ini file of its own, whose store this process shares.
 
-    def __init__(self, folder, *arguments, **settings):
+    :param name: of the application in the ini file; '' for that of [app:main]
+    :param ini: the beginning of the ini file
+    """
+
+    def __init__(self, folder, *arguments, name='', ini=INI, **settings):
         self.folder = folder
         self.ini = folder / 'site.ini'
-        self.ini.write_text(INI + ''.join(f'{name} = {value}\n' for name, value in settings.items()))
+        self.ini.write_text(ini + ''.join(f'{name} = {value}\n' for name, value in settings.items()))
         port = free_port()
         self.url = f'http://127.0.0.1:{port}'
         environ = os.environ | {'PYTHONPATH': str(SERVERS)}
-        command = [*COMMAND, str(self.ini), '--listen', f'127.0.0.1:{port}', *arguments]
+        uri = f'{self.ini}#{name}' if name else str(self.ini)
+        command = [*COMMAND, uri, '--listen', f'127.0.0.1:{port}', *arguments]
         super().__init__(command, port, folder / 'log', env=environ)
         pyramid_progress.configure(
             {'cache.regions': 'default, persistent', 'cache.type': 'sqlite', 'cache.data_dir': str(folder)}

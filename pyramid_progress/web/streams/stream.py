@@ -80,6 +80,8 @@ class Stream:
         self._is_troubled = False
         self._is_closing = False
         self._is_checking = False
+        self._sent_at = now
+        # The next look at whether a comment is due.
         self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
         self._checked_at = now
         self._check_at = self._next_check(now)
@@ -99,7 +101,7 @@ class Stream:
             return Action.CLOSE
         data = self._trouble() + self._events(now)
         if data:
-            self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
+            self._sent_at = now
             return data
         over_at = self._over_at()
         if now >= over_at:
@@ -109,8 +111,13 @@ class Stream:
             self._check_at = math.inf
             return Action.CHECK
         if now >= self._comment_at:
-            self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
-            return _COMMENT
+            # Most streams have sent something since the last look: it is cheaper than to count from each event.
+            due_at = _together(self._sent_at + COMMENT_INTERVAL, COMMENT_INTERVAL)
+            if now >= due_at:
+                self._sent_at = now
+                self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
+                return _COMMENT
+            self._comment_at = due_at
         return min(self._comment_at, self._check_at, self._close_at, over_at) - now
 
     def renew(self, decisions: Decisions | None, now: float) -> None:
