@@ -23,7 +23,7 @@ nox.options.default_venv_backend = 'venv'
 
 @nox.session(python=VERSIONS)
 def tests(session: nox.Session) -> None:
-    """Run tests that need no browser: the more, the nearer the version is to an end of the range."""
+    """Run the unit tests; with the oldest and the newest installed version, also those of other folders."""
     session.install('--quiet', '--no-compile', '--editable', '.[test]')
     paths = session.posargs or ['tests/unit']
     if not session.posargs and session.python in (INSTALLED[0], INSTALLED[-1]):
@@ -35,5 +35,5 @@ def tests(session: nox.Session) -> None:
         *('pytest', '-q', '--numprocesses', '2', '--dist', 'loadfile', '--reruns', '1', *options),
         success_codes=[0, 1],  # some tests failed
     )
-    # Those run for the last time, one after the other; 5: there are none.
+    # Run the failed tests again, one after the other. The exit code 5 says that there are none.
     session.run('pytest', '-q', '--last-failed', '--last-failed-no-failures', 'none', *options, success_codes=[0, 5])

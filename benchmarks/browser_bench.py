@@ -1,4 +1,4 @@
-"""The widget in a real browser: what it asks of a server, how near to the truth it is, and what it costs the page."""
+"""The widget in a real browser: its requests, its delay behind the task, and its cost for the page."""
 
 from functools import cache
 
@@ -21,15 +21,15 @@ FEW = 2
 #: Steps that the tasks make in a second, together with those that run beside them.
 _STEPS = 200
 
-#: Seconds until a page's script is warm; then for how long its main thread is watched, and how often.
+#: Seconds before the first measurement, seconds of each measurement, and the number of measurements.
 _WARM = 15.0
-_WATCH = 8.0
-_WATCHES = 5
+_MEASUREMENT = 8.0
+_MEASUREMENTS = 5
 
 
 @cache
 def _minute(environment: Environment) -> tuple[list[int], list[Shown]]:
-    """Let some pages follow a task of a minute each; return how often each asked, and how near to the truth it was."""
+    """Let some pages follow a task of a minute each; return the number of requests and the delay of each page."""
     with serving() as server, browsing() as browser:
         pages = {}
         for number in range(_PAGES):
@@ -75,7 +75,7 @@ def _crowd(environment: Environment) -> Comparison:
 
 @cache
 def _thread(environment: Environment) -> list[dict[str, float]]:
-    """Watch what a page with many bars needs of its main thread; return seconds a poll, by what for."""
+    """Measure the main thread of a page with many bars; return the seconds per poll, by metric."""
     names = [f'task-{number}' for number in range(MANY)]
     with serving() as server, browsing() as browser:
         server.start(dict.fromkeys(names, MINUTE), _STEPS / MANY)
@@ -88,9 +88,9 @@ def _thread(environment: Environment) -> list[dict[str, float]]:
 
         page.page.wait_for_timeout(_WARM * 1000)
         rounds = []
-        for _ in range(_WATCHES):
+        for _ in range(_MEASUREMENTS):
             before, count = metrics(), len(page.asked)
-            page.page.wait_for_timeout(_WATCH * 1000)
+            page.page.wait_for_timeout(_MEASUREMENT * 1000)
             after = metrics()
             polls = (len(page.asked) - count) / 2  # of fifty ids each
             rounds.append({name: (after[name] - before[name]) / polls for name in after})

@@ -41,5 +41,5 @@ def _work(settings: dict[str, str], progress_ids: Sequence[str], pipe: Connectio
             task.message = f'Importing row {step}'
         step += 1
         now = time.monotonic()
-        at = max(at + 1 / RATE / _GROUPS, now)  # What a busy machine has delayed is not made up for.
+        at = max(at + 1 / RATE / _GROUPS, now)  # Updates that a busy machine delays are not made up later.
         time.sleep(at - now)

@@ -40,7 +40,7 @@ class Environment:
     def redis(self, name: str = 'redis') -> str:
         """Return the url of the Redis server of that name, which is started when it is first asked for.
 
-        :raises missing.Missing: where there is no Redis, or no redis-py
+        :raises missing.Missing: if redis-server or redis-py is not installed
         """
         if name not in self._redis:
             self._redis[name] = self._start_redis(self.directory(name))

@@ -1,4 +1,4 @@
-"""What is measured, against what, and how much is to be reached."""
+"""The figures of the table, and their targets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Figure:
     :param name: what of ours is measured
     :param against: what it is compared with
     :param target: what is to be reached
-    :param measure: does it; raises :class:`.Missing` where that cannot be done
+    :param measure: measures it; raises :class:`.Missing` if that is impossible
     """
 
     name: str

@@ -19,7 +19,7 @@ from .figure import Figure, at_most
 from .measure import Comparison, Contender, compare, time_in_turn
 
 #: Seconds in which a reader must see where a loop is, and a loop that it is cancelled.
-_SOON = 1
+_MAX_DELAY = 1
 
 
 def _track(environment: Environment) -> Comparison:
@@ -70,14 +70,14 @@ def _task(environment: Environment) -> Iterator[Task]:
     try:
         with start_task('Counting') as task:
             yield task
-            deadline = time.monotonic() + _SOON
+            deadline = time.monotonic() + _MAX_DELAY
             while get_progress_status(task.id)['current'] != task.current or not task.current:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f'the loop is at {task.current}, and readers see {get_progress_status(task.id)}')
                 time.sleep(0.01)
             current_store().storage.update_active({task.id: {CANCEL: 'true'}}, expire=60)
             for _ in task.track(repeat(None)):
-                if time.monotonic() > deadline + _SOON:
+                if time.monotonic() > deadline + _MAX_DELAY:
                     raise RuntimeError('the loop was cancelled, and goes on')
     except TaskCancelled:
         pass

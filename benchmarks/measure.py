@@ -10,7 +10,7 @@ from typing import NamedTuple
 #: How often the contenders take turns.
 ROUNDS = 15
 
-#: Microseconds that a batch takes at least, so that a turn of the scheduler's matters little.
+#: Microseconds that a batch takes at least, so that the scheduler has little effect.
 BATCH = 25_000
 
 
@@ -32,7 +32,7 @@ class Contender(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What came out of each round.
+    """The results of each round.
 
     :param unit: of what was measured
     :param ours: what ours took, or did
@@ -66,12 +66,12 @@ def take_turns(*turns: Callable[[], float], rounds: int = ROUNDS) -> list[list[f
     for _ in range(rounds):
         for turn, its_results in order:
             its_results.append(turn())
-        order.reverse()  # Whatever it means to be the first of a round, another is it the next time.
+        order.reverse()  # The order alternates, so that being first in a round favours no contender.
     return results
 
 
 def _calibrated(contender: Contender) -> int:
-    """Return how many times fill a batch, having warmed up."""
+    """Warm up, and return the number of calls that fill a batch."""
     count = 1
     while True:
         time = _timed(contender, count) * count
@@ -81,7 +81,7 @@ def _calibrated(contender: Contender) -> int:
 
 
 def _timed(contender: Contender, count: int) -> float:
-    """Return how many microseconds one of so many times takes."""
+    """Return the mean time of one call, in microseconds."""
     contender.before()
     # A collection that falls into one batch and not into the other is noise.
     gc.collect()

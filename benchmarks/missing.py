@@ -1,4 +1,4 @@
-"""What a figure needs, and is not there."""
+"""Modules and programs that a figure needs, and that may be missing."""
 
 import importlib
 import shutil
@@ -12,7 +12,7 @@ class Missing(Exception):
 def module(name: str, distribution: str) -> Any:
     """Return a module.
 
-    :raises Missing: where it cannot be imported, naming the distribution that has it
+    :raises Missing: if it cannot be imported; the message names its distribution
     """
     try:
         return importlib.import_module(name)
@@ -23,7 +23,7 @@ def module(name: str, distribution: str) -> Any:
 def program(name: str) -> str:
     """Return the path of a program.
 
-    :raises Missing: where there is none
+    :raises Missing: if it is not installed
     """
     path = shutil.which(name)
     if path is None:

@@ -12,7 +12,7 @@ from . import missing
 from .children import child
 from .measure import Comparison
 
-#: Keeps when each bar showed what, by the clock of the machine; first, what the page showed when it had come.
+#: Records what each bar shows, with the time. The first record of a bar is its rendered state.
 _RECORD = """
 window.shown = [];
 const note = (bar, status) => {
@@ -25,17 +25,8 @@ addEventListener('DOMContentLoaded', () => {
 """
 
 
-class Run(NamedTuple):
-    """What came of a page that followed one task."""
-
-    requests: int
-    #: seconds
-    behind: float
-    end: float
-
-
 class Shown(NamedTuple):
-    """How near to the truth a bar was.
+    """The delays of a bar.
 
     :param behind: the most that it was behind, in seconds
     :param end: until it showed the end, in seconds
@@ -175,7 +166,7 @@ class Page:
         behind = 0.0
         percent = shown[0][2]
         for _, at, value, _ in shown[1:]:
-            # So long was the work further than what the bar showed until now.
+            # The time since the work passed the position that the bar still showed.
             if at > since:
                 behind = max(behind, at - (start + percent / 100 * (end - start)))
             percent = value

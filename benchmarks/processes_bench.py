@@ -23,35 +23,35 @@ PROCESSES = 8
 #: Seconds that a turn takes.
 _TURN = 0.5
 
-#: Seconds within which every process has heard that a turn begins.
-_NOTICE = 0.05
+#: Seconds between the announcement of a turn and its start.
+_START_DELAY = 0.05
 
 
 def _sqlite(environment: Environment) -> Comparison:
     settings = environment.settings('sqlite', 'processes')
     value = Ours(settings).stored()
     file = environment.directory('processes') / 'raw.db'
-    with _Crew(_update, settings) as ours, _Crew(_upsert, file, value) as theirs:
+    with _Workers(_update, settings) as ours, _Workers(_upsert, file, value) as theirs:
         return Comparison('/s', *take_turns(partial(ours.work, PROCESSES), partial(theirs.work, PROCESSES)))
 
 
 def _redis(environment: Environment) -> Comparison:
-    with _Crew(_update, environment.settings('ext:redis', 'processes')) as crew:
+    with _Workers(_update, environment.settings('ext:redis', 'processes')) as crew:
         return Comparison('/s', *take_turns(partial(crew.work, PROCESSES), partial(crew.work, 1)))
 
 
-class _Crew:
+class _Workers:
     """Processes that do the same at the same time.
 
-    :param make: is called in each of them with its number and the arguments, and returns what does it once, given
-        how often it was done before
+    :param make: a function that each process calls with its number and the arguments. It returns the function to
+        measure, which gets the number of its earlier calls
     """
 
     def __init__(self, make: Callable[..., Callable[[int], object]], *arguments: Any) -> None:
         self._make = make
         self._arguments = arguments
 
-    def __enter__(self) -> '_Crew':
+    def __enter__(self) -> '_Workers':
         self._until_the_end = ExitStack()
         self._pipes = [
             self._until_the_end.enter_context(child(_work, self._make, (number, *self._arguments)))
@@ -65,8 +65,8 @@ class _Crew:
         self._until_the_end.close()
 
     def work(self, processes: int) -> float:
-        """Let some of them work for a turn; return how often a second they did it together."""
-        start = perf_counter() + _NOTICE
+        """Run a turn in some of the processes; return their total calls per second."""
+        start = perf_counter() + _START_DELAY
         for pipe in self._pipes[:processes]:
             pipe.send(start)
         counts: list[int] = [pipe.recv() for pipe in self._pipes[:processes]]

@@ -112,7 +112,7 @@ class Pyams(Program):
 
     :param kind: the regions' type
     :param tasks: how many tasks there are
-    :raises missing.Missing: where it is not installed
+    :raises missing.Missing: if it is not installed
     """
 
     def __init__(self, kind: str, tasks: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Push: what event streams need, and how near to the truth they keep a page."""
+"""Push: the cost of event streams, and the delay of a page that uses them."""
 
 from . import push_pages, push_servers
 

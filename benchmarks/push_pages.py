@@ -1,4 +1,4 @@
-"""How near to the truth a page with a stream is, and what it asks of a server, beside a page that polls."""
+"""The delay and the requests of a page with a stream, compared with a page that polls."""
 
 import time
 from functools import cache
@@ -23,8 +23,8 @@ _LISTS = 4
 _BARS = 25
 _SLOW_PACE = 1
 
-#: Seconds from when the last page was opened until what they show counts.
-_CALM = 2.0
+#: Seconds after the last page is opened during which delays are not counted.
+_WARM_UP = 2.0
 
 
 class _Results(NamedTuple):
@@ -58,7 +58,7 @@ def _results(environment: Environment) -> _Results:
                 server.start({name: MINUTE}, _PACE)
                 pages[server, name] = Page(browser, server, [name])
         # The browser is busy as long as it opens pages.
-        since = time.time() + _CALM
+        since = time.time() + _WARM_UP
         times = {push: push.times(), polls: polls.times()}
         for page in (*pages.values(), *lists):
             page.wait()

@@ -39,7 +39,7 @@ THREADS = 4
 VISITORS = 50
 PLACES = 2
 
-#: Streams decide about access again after 24 to 30 s: opened during so many seconds, they do that evenly.
+#: Seconds during which streams are opened. Each checks access again after 24 to 30 s: so the checks are spread evenly.
 _OPENING = 27.0
 
 #: Seconds of a turn, and how many there are.
@@ -47,11 +47,11 @@ _TURN = 4.0
 _TURNS = 5
 
 #: How much of the events and answers must arrive in a turn, and how often it is repeated if they do not.
-_ENOUGH = 0.7
+_MIN_SHARE = 0.7
 _ATTEMPTS = 3
 
-#: Numbers of streams whose memory is compared, the seconds in which they are opened, and until they are at rest.
-_FEW, _MANY = 100, 2_000
+#: The numbers of streams whose memory is compared, the seconds in which they are opened, and the pause afterwards.
+_MIN_STREAMS, _MAX_STREAMS = 100, 2_000
 _FILLING = 6.0
 _REST = 1.0
 
@@ -67,7 +67,7 @@ _LOOKS = 10
 
 
 #: All visitors have one address.
-_LIMIT = {'progress.max_streams_per_client': str(_MANY)}
+_LIMIT = {'progress.max_streams_per_client': str(_MAX_STREAMS)}
 
 
 def _settings(environment: Environment) -> dict[str, str]:
@@ -122,7 +122,7 @@ def _turn(loads: Sequence[_Load]) -> list[float]:
             (end - start, used - used_before, answers)
             for (start, used_before, _), (end, used, answers) in zip(before, after, strict=True)
         ]
-        if all(answers > _ENOUGH * load.rate * time for load, (time, _, answers) in zip(loads, turns, strict=True)):
+        if all(answers > _MIN_SHARE * load.rate * time for load, (time, _, answers) in zip(loads, turns, strict=True)):
             return [used / time * 1000 for time, used, _ in turns]
     raise missing.Missing('the machine is too busy')
 
@@ -135,10 +135,10 @@ def _memory(environment: Environment) -> Comparison:
         events = stack.enter_context(events_site(settings, environment.directory('push')))
         if not events.usage().memory:
             raise missing.Missing('the memory of a process cannot be read on this system')
-        stack.enter_context(child(hold_streams, events.port, ids[:_FEW], _REST)).recv()
+        stack.enter_context(child(hold_streams, events.port, ids[:_MIN_STREAMS], _REST)).recv()
         time.sleep(_REST)
         before = events.usage().memory
-        more = [ids[number % STREAMS] for number in range(_FEW, _MANY)]
+        more = [ids[number % STREAMS] for number in range(_MIN_STREAMS, _MAX_STREAMS)]
         stack.enter_context(child(hold_streams, events.port, more, _FILLING)).recv()
         results = []
         for _ in range(_TURNS):

@@ -14,10 +14,10 @@ from .programs import OPERATIONS, TASK, Ours
 
 TASKS = 100_000
 
-#: Beside how many tasks of others a list is measured.
+#: The numbers of tasks of other owners that the store has while a list is measured.
 OTHERS = (1_000, 10_000, TASKS)
 
-#: After the turn of the other: how often to do it before it is timed, so that what was closed is open again.
+#: Untimed calls before each batch. They open again what the turn of the other contender closed.
 _WARM_UP = 50
 
 

@@ -1,4 +1,4 @@
-"""One application behind its own server and behind pprogress-events, each in a process that tells what it needs."""
+"""One application behind its own server and behind pprogress-events, each in a process that reports its usage."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ USER = 'editor'
 #: Seconds that a server may take to listen.
 _START_TIMEOUT = 20
 
-#: What a page waits for, a database for example, and what it computes, in seconds.
+#: Seconds that a page waits, for a database for example, and seconds that it computes.
 PAGE_WAIT = 0.02
 PAGE_WORK = 0.005
 
@@ -126,19 +126,19 @@ def _serve_web(settings: Mapping[str, str], threads: int, pipe: Connection) -> N
     logging.getLogger('waitress').setLevel(logging.ERROR)  # It warns of requests that wait for a moment.
     server = create_server(main({}, **settings), host='127.0.0.1', port=0, threads=threads)
     pipe.send(server.effective_port)
-    _tell_usage(pipe)
+    _report_usage(pipe)
     server.run()
 
 
 def _serve_events(ini: str, port: int, pipe: Connection) -> None:
     from pyramid_progress.scripts import pprogress_events
 
-    _tell_usage(pipe)
+    _report_usage(pipe)
     pprogress_events.main([ini, '--listen', f'127.0.0.1:{port}'])
 
 
-def _tell_usage(pipe: Connection) -> None:
-    """Tell what this process has needed, when it is asked, from now on."""
+def _report_usage(pipe: Connection) -> None:
+    """Start a thread that sends the usage of this process on request."""
 
     def tell() -> None:
         while True:

@@ -15,7 +15,7 @@ class Raw:
     """A table of keys and values, in a database that is set as ours is.
 
     :param path: the file
-    :param value: what is stored, in turn with another of its length: SQLite writes nothing where nothing changes
+    :param value: what is stored, in turn with another of its length, because SQLite writes no unchanged value
     """
 
     UPSERT = 'INSERT INTO raw VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value'
@@ -23,7 +23,7 @@ class Raw:
 
     def __init__(self, path: Path, value: str) -> None:
         self._values = value, value.swapcase()
-        # Where others write, SQLite waits by itself.
+        # If another connection writes, SQLite itself waits.
         self.connection = sqlite3.connect(path, timeout=5, isolation_level=None)
         self.connection.execute('PRAGMA journal_mode = WAL')
         self.connection.execute('PRAGMA synchronous = NORMAL')

@@ -18,7 +18,7 @@ _PACKAGES = ('Beaker', 'celery', 'celery-progress', 'pyams_utils', 'pyramid', 'r
 
 _COLUMNS = '{:<38} {:<35} {:>7} {:>7} {:>15} {:>12} {:>12}  {}'
 
-HEAD = _COLUMNS.format('figure', 'against', 'reach', 'ratio', 'half of rounds', 'ours', 'theirs', '')
+HEAD = _COLUMNS.format('figure', 'against', 'target', 'ratio', 'quartiles', 'ours', 'theirs', '')
 
 
 def line(row: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ class _Server:
 
 
 def _serve(make: Callable[[Any], Any], argument: Any, pipe: Connection) -> None:
-    """Serve an application, and tell, whenever it is asked, how much processor time that took."""
+    """Serve an application, and send the processor time of this process on request."""
     from waitress.server import create_server
 
     logging.getLogger('waitress').setLevel(logging.ERROR)  # It warns of requests that wait for a moment.

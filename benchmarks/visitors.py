@@ -151,7 +151,7 @@ def watch(port: int, progress_ids: Sequence[str], pipe: Connection) -> None:
 
 
 def open_pages(port: int, rate: float, pipe: Connection) -> None:
-    """For each pair of a seed and seconds, open pages at random times meanwhile; tell how many seconds each took.
+    """Receive pairs of a seed and a duration; for each, open pages at random times, and send the times they took in s.
 
     :param port: of the server
     :param rate: how many pages are opened in a second
@@ -164,13 +164,13 @@ def open_pages(port: int, rate: float, pipe: Connection) -> None:
         return loop.time() - start
 
     async def turn(seed: int, seconds: float) -> list[float]:
-        chance = random.Random(seed)  # noqa: S311
+        generator = random.Random(seed)  # noqa: S311
         visits = []
         begin = asyncio.get_running_loop().time()
-        at = chance.expovariate(rate)
+        at = generator.expovariate(rate)
         while at < seconds:
             visits.append(visit(begin + at))
-            at += chance.expovariate(rate)
+            at += generator.expovariate(rate)
         return await asyncio.gather(*visits)
 
     while True:

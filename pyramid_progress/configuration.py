@@ -42,7 +42,7 @@ def includeme(config: Any) -> None:
     config.add_translation_dirs(f'{PACKAGE}:locale')
     config.add_renderer(_RENDERER, JSON())
     options = {
-        # A permission of its own is checked by answers(), so that its error is JSON for a JSON client.
+        # answers() checks the setting progress.permission itself, so that a JSON client gets the error as JSON.
         'permission': NO_PERMISSION_REQUIRED,
         'decorator': answers(settings.permission),
         'require_csrf': False,  # pyramid_progress.web.csrf checks what needs it

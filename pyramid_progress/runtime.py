@@ -275,14 +275,14 @@ def isolated_runtime() -> Iterator[None]:
             current.update(before)
 
 
-def _beaker_settings(settings: Mapping[str, Any], ours: set[str]) -> dict[str, str]:
-    """Return Beaker's settings without their prefixes, as strings, of all regions only *ours*.
+def _beaker_settings(settings: Mapping[str, Any], own_names: set[str]) -> dict[str, str]:
+    """Return Beaker's settings without their prefixes, as strings. ``regions`` names only the regions in *own_names*.
 
     :raises ValueError: for an invalid lifetime, naming the setting and its value
     """
     keys = {key.removeprefix(prefix): key for key in settings for prefix in _PREFIXES if key.startswith(prefix)}
     given = {name: _text(settings[key]) for name, key in keys.items()}
-    named = ours.intersection(name.strip() for name in given.get('regions', '').split(','))
+    named = own_names.intersection(name.strip() for name in given.get('regions', '').split(','))
     for name in ('expire', *(f'{region}.expire' for region in sorted(named))):
         if name in given:
             given[name] = str(math.ceil(parse_seconds(keys[name], given[name])))
@@ -301,7 +301,7 @@ def _set_regions(given: dict[str, str]) -> None:
 
 
 def _register_backend() -> None:
-    """Make Beaker know the type ``sqlite`` where no metadata is installed, from which it reads entry points."""
+    """Register the type ``sqlite`` with Beaker, if its entry point is missing because no metadata is installed."""
     try:
         clsmap['sqlite']
     except KeyError:

@@ -157,8 +157,8 @@ def cancel_task(progress_id: str) -> bool:
     """Ask a task to stop: :class:`.TaskCancelled` is raised at its next step.
 
     :param progress_id: the task's id
-    :return: whether the task was asked; False if there is none, it has ended, or it is not cancellable, as the tasks
-        that the functions alone keep
+    :return: whether the task was asked; False if there is none, it has ended, or it is not cancellable, as are
+        tasks that only these functions start and change
     :raises TypeError, ValueError: for an invalid id
     """
     storage, expire, _ = current_store()
@@ -172,7 +172,7 @@ def request_cancel(storage: Storage, progress_id: str, expire: float, run: str |
         return False
     if CANCEL in record:
         return True
-    # Only this run: the one that replaces it in the meantime was not to be cancelled.
+    # Only this run: a run that replaces it in the meantime must not be cancelled.
     activities = storage.update_active({progress_id: {CANCEL: 'true'}}, expire, {progress_id: record.get(RUN, '')})
     return activities.get(progress_id) == Activity.CANCELLING
 

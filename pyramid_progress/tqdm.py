@@ -54,9 +54,9 @@ class _Feed(Counter):
         self._initial = self._n
 
     def _possibly_beside(self, around: list[Counter]) -> '_Feed | None':
-        """Return the bar that this bar is inside of or beside: only the next steps of two bars show that.
+        """Return the open bar that this bar may be inside or beside: only later steps of both bars decide which.
 
-        None if it is decided, because there is no such bar, or one of those around this one is a loop.
+        Return None if there is no such bar, or if this bar or one around it is a loop, which decides it at once.
         """
         if self.is_loop or any(counter.is_loop for counter in around):
             return None

@@ -1,3 +1,3 @@
-"""The version, which must be known where no metadata is installed, too."""
+"""The version, as a constant, so that it is also known if no metadata is installed."""
 
 __version__ = '0.1.0'

@@ -58,7 +58,7 @@ function onFormData({ target, formData }) {
   bar.scrollIntoView({ block: 'nearest' });
 }
 
-/** Hides the bars of a page that the browser shows again as it was left. @param {PageTransitionEvent} event */
+/** Hides the bars of a page from the back/forward cache. @param {PageTransitionEvent} event */
 function onPageShow({ persisted }) {
   if (!persisted) return;
   for (const bar of document.querySelectorAll(BAR)) {

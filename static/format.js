@@ -8,7 +8,7 @@
 const formats = {};
 
 /**
- * In the browser's language if `lang` is not a language.
+ * Uses the browser's language if `lang` is invalid.
  *
  * @param {number} value @param {string} [lang] @param {Intl.NumberFormatOptions} [options] @returns {string}
  */

@@ -1,5 +1,5 @@
 /**
- * Writes times and rates of a task. It is loaded for the first one.
+ * Formats times and rates of a task. It is loaded on demand.
  *
  * @import { Estimate, Status, Words } from './types.js'
  */
@@ -23,7 +23,7 @@ export function formatElapsed(ms, words, lang) {
   return fill(words[word ?? 'seconds'], values);
 }
 
-/** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
+/** The duration, rounded to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
 export function formatDuration(ms, lang) {
   const seconds = ms / 1000;
   const minutes = Math.round(seconds / 60);
@@ -43,7 +43,7 @@ export function formatDuration(ms, lang) {
 export function formatPace({ current }, estimate, words, lang) {
   const hasEnd = estimate.left < Infinity;
   const left = hasEnd ? fill(words.left, { time: formatDuration(estimate.left, lang) }) : '';
-  // Fractions of a unit, as stages have them, are not counted.
+  // No rate is shown for fractions of a unit, as in stages.
   if (estimate.rate <= 1e-5 || !Number.isInteger(current)) return left;
   const count = formatNumber(Number((estimate.rate * 1000).toPrecision(2)), lang);
   const rate = fill(words.rate, { count });

@@ -30,7 +30,7 @@ const MIN_RETRY_DELAY = 1000;
 const MAX_RETRY_DELAY = 30000;
 /** From an expected end to the poll for it. */
 const END_DELAY = 100;
-/** One of so many is always near its end. */
+/** So many cause no extra polls for ends. */
 const MANY_BARS = 10;
 /** By HTTP status; 0 is a redirect. @type {Record<number, State>} */
 const ERROR_STATES = { 0: 'signed-out', 400: 'unknown', 401: 'signed-out', 403: 'forbidden' };
@@ -40,7 +40,7 @@ let metaText = '{}';
 /** @type {Page} */
 let config = {};
 
-/** Turbo replaces it when it visits another page. */
+/** Turbo replaces the element on each visit. */
 export function pageConfig() {
   const text = document.querySelector('meta[name=pyramid-progress]')?.getAttribute('content') ?? '{}';
   if (text !== metaText) config = JSON.parse((metaText = text));
@@ -68,7 +68,7 @@ function isSameRun(one, other) {
   return one.started ? one.started === other.started : JSON.stringify(one) === JSON.stringify(other);
 }
 
-/** What a bar knows of its task. */
+/** Follows one task. */
 export class Watch {
   #listener;
   #interval;
@@ -78,7 +78,7 @@ export class Watch {
   #unknownSince;
   /** @type {Sample[]} */
   #samples = [];
-  /** Its expected time. */
+  /** Expected end time. */
   end = Infinity;
   askedAt = -Infinity;
   /** Whether an answer came before the end. */
@@ -217,7 +217,7 @@ export class ProgressPoller {
   /** Of the server, which rounds its time down to a second. */
   clockOffset = -Infinity;
 
-  /** The one that the page's bars share. @param {string} url */
+  /** The poller that bars share. @param {string} url */
   static of(url) {
     const { href } = new URL(url, document.baseURI);
     const poller = pollers.get(href) ?? new ProgressPoller(href);
@@ -256,7 +256,7 @@ export class ProgressPoller {
         () => {}, // the page polls
       );
     }
-    // A hidden page does not poll: others send it the ends.
+    // Other pages send a hidden page finished statuses.
     if (!channel) return;
     this.#channel = new BroadcastChannel(`${channel} ${this.url}`);
     this.#channel.onmessage = ({ data: [id, status] }) => {
@@ -349,7 +349,7 @@ export class ProgressPoller {
     const factor = 0.98 + Math.random() / 25;
     const pauses = this.#polled.map((watch) => {
       if (watch.state === 'unknown') return watch.askedAt + UNKNOWN_INTERVAL * factor - now;
-      // From poll to poll; after a slow answer comes a pause.
+      // From poll to poll; at least `min` after an answer.
       const regular = Math.max(shortest * factor - (now - this.#sentAt), watch.min);
       const left = watch.end - now;
       // The longer it is overdue, the later is the poll for it.
@@ -418,7 +418,7 @@ export class ProgressPoller {
     });
   }
 
-  /** Returns the time of `Retry-After`. @param {Headers} headers */
+  /** Returns the `Retry-After` in ms. @param {Headers} headers */
   readHeaders(headers) {
     const now = Date.now();
     const date = Date.parse(headers.get('Date') ?? '');

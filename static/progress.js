@@ -13,7 +13,7 @@ const MIN_INTERVAL = 100;
 const ANNOUNCEMENT_INTERVAL = 10000;
 /** From the submit to the first poll: in WebKit, an earlier one fails. */
 const FORM_DELAY = 250;
-/** Or a path, query or fragment before any colon. */
+/** HTTP or relative; no other URL scheme. */
 const WEB_URL = /^(https?:|[^:/?#]*([/?#]|$))/i;
 const PARTS = ['label', 'amount', 'line', 'live', 'state', 'elapsed', 'count', 'message', 'pace', 'result'];
 /** @type {Partial<typeof import('./pace.js')>} */
@@ -55,7 +55,7 @@ export class PyramidProgressElement extends HTMLElement {
   #watch;
   /** @type {ProgressPoller | undefined} */
   #poller;
-  /** The latest one, made or not. */
+  /** Latest text, written or not. */
   #announcement = '';
   /** Runs until the next one. */
   #announcementTimer = 0;

@@ -5,11 +5,11 @@
  * @import { Status } from './types.js'
  */
 
-/** Of an account: a host has six connections (HTTP/1.1). */
+/** Per account: HTTP/1.1 has six connections per host. */
 const MAX_STREAMS = 2;
 /** The polls wait for a stream, and for its end. Times are in ms. */
 const PATIENCE = 1000;
-/** To the next attempt; doubles if it fails. */
+/** Maximum retry delay; failures double it. */
 const RETRY_SPREAD = 10000;
 const MAX_RETRY_SPREAD = 320000;
 /** The server sends a comment every 3 s. */
@@ -17,7 +17,7 @@ const MAX_SILENCE = 10000;
 const REPEAT_INTERVAL = 2500;
 const MAX_EVENT_LENGTH = 2 ** 20;
 
-/** Finds the events in a text that comes in pieces. */
+/** Parses an event stream that arrives in chunks. */
 export class EventParser {
   #line = '';
   #type = '';
@@ -55,11 +55,11 @@ export class Stream {
   #poller;
   #url;
   #lock;
-  /** The last ones that it sent; undefined in trouble. @type {Map<string, Status | undefined>} */
+  /** The last sent, by id; undefined in trouble. @type {Map<string, Status | undefined>} */
   #statuses = new Map();
   /** @type {AbortController | undefined} */
   #request;
-  /** The end of the one before. */
+  /** End of the last request. */
   #previous = Promise.resolve();
   #openedAt = 0;
   #repeatedAt = 0;
@@ -237,7 +237,7 @@ export class Stream {
     this.#poller.forEach(ids, (watch) => watch.become('trouble'));
   }
 
-  /** Answers again what has not changed: an unknown task is lost. */
+  /** Repeats unchanged statuses: `unknown` becomes `lost`. */
   #repeat() {
     const now = performance.now();
     if (now - this.#repeatedAt < REPEAT_INTERVAL) return;

@@ -1,6 +1,6 @@
 /**
- * Keeps a task list up to date: new tasks are added, and what stands beside the bars follows them. The bars update
- * themselves. In a list of tasks with a certain status, a task that has ended stays, so that its end can be read.
+ * Keeps a task list up to date: adds new tasks, and updates the details below each bar. The bars update themselves. A
+ * list that is filtered by status keeps a task whose status changes, so that its end can be read.
  *
  * @import { Status } from './types.js'
  * @typedef {Status & { removable?: boolean }} ListedStatus
@@ -10,7 +10,7 @@ import { pageConfig } from './poller.js';
 
 /** The time in ms between two requests for the list. */
 const INTERVAL = 5000;
-/** How many tasks stay in a list although they do not have its status any more. */
+/** The most tasks that a filtered list keeps after their status has changed. */
 const MAX_OTHERS = 25;
 const LIST = '.pp-tasks[data-src]';
 const BAR = 'pyramid-progress';
@@ -33,7 +33,7 @@ function idOf(item) {
   return item.querySelector(BAR)?.getAttribute('progress-id') ?? '';
 }
 
-/** In the browser's language if `lang` is not a language. @param {string} time @param {string} [lang] @returns {string} */
+/** Uses the browser's language if `lang` is invalid. @param {string} time @param {string} [lang] @returns {string} */
 function formatTime(time, lang) {
   try {
     return new Date(time).toLocaleString(lang, { dateStyle: 'medium', timeStyle: 'short' });
@@ -57,8 +57,7 @@ function prepare(list) {
 }
 
 /**
- * Loads a page. XMLHttpRequest parses it without a function that makes markup of text, which a content security policy
- * may forbid (trusted types).
+ * Loads and parses a page. A content security policy that requires Trusted Types may forbid `DOMParser`.
  *
  * @param {string} url @returns {Promise<Document | null>}
  */

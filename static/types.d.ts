@@ -61,7 +61,7 @@ export interface Estimate {
   left: number;
 }
 
-/** What a watch is made with. */
+/** The options of a watch. */
 export interface WatchOptions {
   /** The status that is known already. */
   status?: Status;
@@ -175,13 +175,13 @@ export interface Attributes {
    */
   'when-finished'?: 'reload' | 'result';
   /**
-   * Whether the bar is without the amount, such as "420 of 1,000".
+   * Whether to hide the amount, such as "420 of 1,000".
    *
    * @default false
    */
   'no-count'?: boolean;
   /**
-   * Whether the bar is without the time since the start.
+   * Whether to hide the time since the start.
    *
    * @default false
    */

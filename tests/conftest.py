@@ -62,7 +62,7 @@ def wait_until():
 
 @pytest.fixture(scope='session')
 def program():
-    """Return a function that finds a program of the system, or skips the test: with CI=true it fails it."""
+    """Return a function that finds a system program. If it is missing, it skips the test; with CI=true, it fails it."""
 
     def find(name, package=None):
         path = shutil.which(name)
@@ -84,7 +84,7 @@ def free_port():
 
 @pytest.fixture(scope='module')
 def demo_settings(tmp_path_factory):
-    """The settings of a demo with data of its own, kept in memory."""
+    """The settings of a demo with its own data directory, and with statuses in memory."""
     return {
         'cache.regions': 'default, persistent',
         'cache.type': 'memory',

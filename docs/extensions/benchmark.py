@@ -43,7 +43,7 @@ class BenchmarksDirective(MarkdownDirective):
             return _capacity(figures())
         if self.arguments:
             return [_machine(json.loads(RESULTS.read_text('utf-8'))['machine'])]
-        head = ['figure', 'compared with', 'target', 'ratio', 'half of the rounds', 'ours', 'theirs', '']
+        head = ['figure', 'compared with', 'target', 'ratio', 'quartiles', 'ours', 'theirs', '']
         return table(head, map(_cells, figures()))
 
 

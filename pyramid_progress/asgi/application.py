@@ -210,7 +210,7 @@ class EventsApplication:
                 elif isinstance(step, float):
                     await connection.wait(step)
                 elif step is Action.CHECK:
-                    # Beside the stream, which must not fall silent.
+                    # In a task of its own, so that the stream continues to send events and comments during the check.
                     check = asyncio.create_task(self._check(stream, connection, environ, progress_ids))
                 else:
                     break

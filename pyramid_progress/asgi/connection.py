@@ -43,7 +43,7 @@ class Connection:
         if not self._is_stuck:
             self._listener.cancel()
             return False
-        # The client keeps its place as long as it keeps the connection, for which the server itself would wait.
+        # The connection counts against the limits until the client disconnects: the server keeps it open until then.
         log.info('An event stream ends, because its client has not read anything for %g seconds', SEND_TIMEOUT)
         await self._listener
         return isinstance(error, asyncio.CancelledError)

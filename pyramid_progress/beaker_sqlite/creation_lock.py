@@ -13,7 +13,7 @@ FILE_NAME = 'container_sqlite.lock'
 
 #: Seconds between two attempts; they grow from the first to the last.
 _FIRST_PAUSE = 0.0005
-_LONGEST_PAUSE = 0.02
+_MAX_PAUSE = 0.02
 
 #: Seconds after which a value is created although another thread or process is still creating it, or hangs.
 TIMEOUT = 60.0
@@ -51,7 +51,7 @@ class CreationLock:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            pause = min(pause * 1.5, _MAX_PAUSE)
         return True
 
     def release(self) -> None:

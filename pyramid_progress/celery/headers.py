@@ -16,7 +16,7 @@ SHARE = 'pyramid_progress_part'
 
 
 class Share(NamedTuple):
-    """What a Celery task does of a task with parts."""
+    """The part of a task that a Celery task runs."""
 
     part: Part
     #: the part of the callback, which is not called if this one fails; None for the callback itself
@@ -33,7 +33,7 @@ class Share(NamedTuple):
 def share_of(request: Any) -> Share | None:
     """Return the share of a Celery task; None if it has a bar of its own.
 
-    :param request: its request, as Celery calls what it knows of a message
+    :param request: the Celery task's attribute ``request``
     """
     text = (getattr(request, 'headers', None) or {}).get(SHARE)
     if text is None:

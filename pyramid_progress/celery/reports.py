@@ -1,4 +1,4 @@
-"""What Celery reports of its tasks, by its signals: how a task ends that its own function does not end."""
+"""Handlers of Celery's signals. They record the end of a run, also if its function was not called or did not return."""
 
 import sys
 from typing import Any
@@ -28,7 +28,7 @@ def on_postrun(sender: CeleryTask, state: str | None, retval: Any, **_: Any) -> 
         return
     share = share_of(sender.request)
     if state == states.SUCCESS:
-        # Of a group, the result of the callback is the one that counts.
+        # In a group, only the callback sets the result of the whole task.
         run.end('finished', result=result_of(retval) if share is None or share.is_callback else None)
         return
     if state == states.RETRY or (state == states.REJECTED and retval.requeue and sender.acks_late):

@@ -32,7 +32,7 @@ def main(global_config: dict[str, str], **settings: Any) -> Any:
     )
     with Configurator(settings=settings, session_factory=session_factory, security_policy=VisitorPolicy()) as config:
         config.set_default_csrf_options(require_csrf=True)
-        config.add_tween('pyramid_progress.demo.security.refuse_unreadable')
+        config.add_tween('pyramid_progress.demo.security.reject_undecodable')
         config.include('pyramid_progress')
         config.add_request_method(lambda request: store, 'store', property=True)
         config.add_request_method(submit, 'submit_job')

@@ -43,7 +43,7 @@ def offered_packages() -> dict[str, Path]:
 
 @dataclass
 class Counts:
-    """The counts. Of a file that Python cannot parse, which counts as ``unparsed``, only the lines are counted."""
+    """Counts of source files. Of a file that Python cannot parse (``unparsed``), only the lines are counted."""
 
     files: int = 0
     lines: int = 0

@@ -41,7 +41,7 @@ def import_csv(task: Task, path: Path, rows_path: Path) -> dict[str, Any]:
         except StopIteration:
             raise ProgressError('The file is empty: line 1 should name the columns.') from None
         if len(header) > MAX_COLUMNS:
-            raise ProgressError(f'Line {header_line} has {len(header):,} cells; more than {MAX_COLUMNS} are too many.')
+            raise ProgressError(f'Line {header_line} has {len(header):,} cells; at most {MAX_COLUMNS} are allowed.')
         columns = [Column(name.strip()[:MAX_EXAMPLE_LENGTH] or f'Column {n}') for n, name in enumerate(header, 1)]
         # Not the names in the file: they are input of a visitor, and must not get into SQL.
         names = ', '.join(f'c{n}' for n, _ in enumerate(columns, 1))
@@ -144,7 +144,7 @@ def explain(error: csv.Error) -> str:
     if 'field larger than field limit' in reason:
         return 'a cell is longer than 131,072 characters; perhaps a quote is never closed'
     if 'expected after' in reason:
-        return 'after a closing quote comes more text; a quote inside a cell must be doubled'
+        return 'more text follows a closing quote; a quote inside a cell must be doubled'
     if 'new-line character' in reason:
         return 'a carriage return stands alone; lines should end with a line feed'
     return reason

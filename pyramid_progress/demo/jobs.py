@@ -21,7 +21,7 @@ def import_file(task: Task, data_dir: str, pages_path: str, path: str) -> None:
 
     :param task: the task object
     :param data_dir: the directory of the :class:`.Store`
-    :param pages_path: the path of the pages of tasks: with the id of the task at its end it is the page of this task
+    :param pages_path: the prefix of the paths of task pages; the task's id follows it
     :param path: the path of the CSV file
     """
     store = Store(data_dir)

@@ -62,7 +62,7 @@ def forbid_inline_code(event: NewResponse) -> None:
         event.response.headers['Content-Security-Policy'] = "default-src 'self'"
 
 
-def refuse_unreadable(handler: Handler, registry: Registry) -> Handler:
+def reject_undecodable(handler: Handler, registry: Registry) -> Handler:
     """A tween that answers 400 if the URL or the form cannot be decoded, before a view reads it."""
 
     def tween(request: Request) -> Response:

@@ -21,7 +21,18 @@ A part's record holds its ``_run``, its ``status``, and in ``current`` what it h
 
 from typing import NamedTuple
 
-from .record import CANCEL, CHANGED, GOES_ON, HEARTBEAT, MESSAGE_CODE, PART_HEARTBEAT, RUN, Activity, Record, has_ended
+from .record import (
+    CANCEL,
+    CHANGED,
+    HEARTBEAT,
+    MESSAGE_CODE,
+    NO_ACTIVITY,
+    PART_HEARTBEAT,
+    RUN,
+    Activity,
+    Record,
+    has_ended,
+)
 
 #: How many parts a task has.
 PARTS = '_parts'
@@ -158,8 +169,8 @@ def _activity(task: Record, part: Record | None, task_run: str, part_run: str) -
     is_superseded = task.get(RUN) != task_run or (part is not None and part[RUN] != part_run)
     is_over = has_ended(task) or (part is not None and has_ended(part))
     if not (is_superseded or is_over or CANCEL in task):
-        return GOES_ON  # the usual case: to combine flags takes as long as everything else here
-    activity = GOES_ON
+        return NO_ACTIVITY  # the usual case: to combine flags takes as long as everything else here
+    activity = NO_ACTIVITY
     if is_superseded:
         activity |= Activity.SUPERSEDED
     if is_over:

@@ -75,9 +75,9 @@ _BARE: Record = {'message': 'null', 'length': 'null', 'current': 'null'}
 class Start(Enum):
     """Which records a start may replace."""
 
-    #: Any but that of an id in use by another owner.
+    #: Any record, unless its id is in use by another owner.
     ANY = 'any'
-    #: None: there must be no record, except that of the same run, whose start is repeated.
+    #: No record, except that of the same run, if its start is repeated.
     NEW = 'new'
     #: A bare record, or one of an older run: a run that the store lost is restored.
     RESTORE = 'restore'
@@ -96,8 +96,8 @@ class Activity(IntFlag):
     LAST = 8
 
 
-#: No flag.
-GOES_ON = Activity(0)
+#: No flag is set: the work continues.
+NO_ACTIVITY = Activity(0)
 
 
 def new_run(now: float) -> str:
@@ -193,7 +193,7 @@ def activity(record: Record | None, run: str | None = None) -> Activity | None:
     """
     if record is None:
         return None
-    result = GOES_ON
+    result = NO_ACTIVITY
     if run is not None and record.get(RUN) != run:
         if is_bare(record) or record.get(RUN, '') < run:
             return None
@@ -269,9 +269,9 @@ def is_moved(old: Record | None, new: Record) -> bool:
 
 
 def renews_entries(changes: Record) -> bool:
-    """Return whether entries in indexes that are apart from the records are written again after a change.
+    """Return whether a change also rewrites the index entries of a task, if indexes are stored apart from the records.
 
-    They are after each heartbeat, in case that an index lost them, and after an end.
+    Each heartbeat rewrites them, since an index may have lost them, and so does an end.
     """
     return HEARTBEAT in changes or ('status' in changes and has_ended(changes))
 

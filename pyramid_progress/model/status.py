@@ -43,7 +43,7 @@ def to_status(members: Mapping[str, Any], now: Callable[[], float]) -> Status:
     if PARTS in members:
         status['parts'] = {'ended': members.get(PARTS_ENDED, 0), 'total': members[PARTS]}
     if HEARTBEAT in members and members['status'] not in TERMINAL_STATUSES:
-        # A task that rests has a heartbeat in the far future: it is never stalled.
+        # A task that no process sends heartbeats for has an infinite one: only its parts can stall it.
         if now() > stalls_at(members):
             status['status'] = 'stalled'
         elif CANCEL in members:
@@ -74,7 +74,7 @@ def record_to_status(record: Record, now: Callable[[], float]) -> Status:
 def percentage(status: Mapping[str, Any]) -> float | None:
     """Return how much of a task is done, from 0 to 100, rounded down to a tenth of a percent.
 
-    It is 100 only if all is done, and None if ``current`` and ``length`` do not tell.
+    It is 100 only if all is done, and None if it cannot be computed from ``current`` and ``length``.
     """
     if status['status'] == 'finished':
         return 100

@@ -17,7 +17,7 @@ except ImportError:  # the extra `push` is not installed
     sys.exit('pprogress-events needs uvicorn and starlette: pip install "pyramid_progress[push]"')
 
 DESCRIPTION = """\
-Serve event streams, so that the bars of many pages move as the work does. The server makes the application of the ini
+Serve event streams, which update the bars of many pages without polling. The server makes the application of the ini
 file in its own process, to decide what each visitor may see, and reads the tasks from the same store. The setting
 progress.events_url gives its URL to the pages.
 """
@@ -55,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         app = get_app(args.config_uri, options=parse_vars(args.config_vars))
         events = EventsApplication(app)
         if 'memory' in events.region_types:
-            raise ValueError('a region of the type memory belongs to one process, so that there is nothing to see here')
+            raise ValueError(
+                'a region has the type memory, which other processes cannot read; valid are all other types, such as '
+                'sqlite or ext:redis'
+            )
     except Exception as error:  # noqa: BLE001  (making an application can raise any error)
         print(f'pprogress-events: cannot make the application of {args.config_uri}: {error!r}', file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from .paired import PairedStorage
 
 __all__ = ['Entry', 'Storage', 'StorageError', 'is_registered', 'location_options', 'open_storage', 'register_driver']
 
-#: Options of a region that do not say where it keeps things.
+#: Options of a region that are not part of its location.
 _NOT_LOCATION = frozenset({'enabled', 'expire', 'key_length', 'regions'})
 
 #: The module and class of the driver for each region type that has its own. Beaker drives all other types.
@@ -59,7 +59,7 @@ def open_storage(tasks: Mapping[str, Any], statuses: Mapping[str, Any], *, names
 
 
 def location_options(region: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that say where a region keeps things: regions in which they are equal share one store."""
+    """Return the options that determine the location of a region. Regions with equal ones share one store."""
     if region.get('type', 'memory') == 'memory':
         return {'type': 'memory', 'memory': region.get('memory')}
     return {name: value for name, value in region.items() if name not in _NOT_LOCATION and value is not None}

@@ -35,8 +35,8 @@ from .parts import PartRule, PartStorage
 
 NAMESPACES = 64
 
-#: memcached interprets a longer lifetime as a date, which has passed.
-_LONGEST_IN_BEAKER = 30 * 86400
+#: The maximum lifetime in seconds: memcached interprets a larger number as a Unix time, which has passed.
+_MAX_BEAKER_LIFETIME = 30 * 86400
 
 _INDEX = 'index'
 
@@ -271,7 +271,7 @@ class _Bucket:
         key = parts_key(record_key(progress_id))
         if records:
             # They are removed with the record of their task, whose lifetime other changes extend.
-            self._store(key, records, _LONGEST_IN_BEAKER)
+            self._store(key, records, _MAX_BEAKER_LIFETIME)
         else:
             self._delete(key)
 
@@ -283,7 +283,7 @@ class _Bucket:
             self._store_index(index)
 
     def prune(self, progress_id: str) -> None:
-        """Index a task as its record says; without a record, remove what else there is of it."""
+        """Write the index entry of a task from its record. If there is no record, remove the entry and the parts."""
         key = record_key(progress_id)
         stored = self._stored(key)
         if stored is None:
@@ -310,7 +310,7 @@ class _Bucket:
         return self._load(_INDEX) or {}
 
     def _store_index(self, index: dict[str, _Indexed]) -> None:
-        self._store(_INDEX, index, _LONGEST_IN_BEAKER)
+        self._store(_INDEX, index, _MAX_BEAKER_LIFETIME)
 
     def _sweep(self, index: dict[str, _Indexed]) -> None:
         """Remove the records that have expired, from the store and from the *index*.
@@ -345,7 +345,7 @@ class _Bucket:
 
     def _store(self, key: str, value: Any, expire: float) -> None:
         # One more second, since memcached counts whole ticks of its clock; the exact time is checked here.
-        self._space.set_value(key, value, expiretime=min(math.ceil(expire) + 1, _LONGEST_IN_BEAKER))
+        self._space.set_value(key, value, expiretime=min(math.ceil(expire) + 1, _MAX_BEAKER_LIFETIME))
 
     def _remove(self, key: str) -> None:
         """Remove the records of a task and of its parts."""

@@ -29,7 +29,7 @@ class Storage(ABC):
 
     A driver is constructed with three arguments:
 
-    :param region: options of the region that say where it keeps things, with its ``type``
+    :param region: options of the region that determine its location, with its ``type``
     :param namespace: the prefix that separates the keys of one application from those of others
     :param timeout: seconds to wait for a store that does not answer
     :raises ValueError: if an option is missing or invalid, naming it
@@ -46,7 +46,7 @@ class Storage(ABC):
     def broke_at(self) -> float | None:
         """When the connection to the store last broke, by :func:`time.monotonic`; minus infinity if it never did.
 
-        What the store took shortly before may be lost. None if the store does not lose what it took.
+        Writes that the store accepted shortly before may be lost. None if the store does not lose accepted writes.
         """
         return None
 

@@ -16,7 +16,7 @@ from ..system import process
 from .interface import Entry, StorageError
 from .parts import PartRule, PartStorage
 
-#: Up to this number of tasks, none is removed.
+#: Expired tasks are looked for only if there are at least this many tasks.
 _MIN_SWEEP = 64
 
 

@@ -34,7 +34,7 @@ class PairedStorage(Storage):
 
     The statuses are authoritative. The other storage holds an entry for each task: a record with the members alone that
     decide which indexes the task is in. An entry is written when a task starts or ends, when its end is acknowledged,
-    and with its heartbeats; what is out of date all the same is corrected by :meth:`prune`.
+    and with its heartbeats. :meth:`prune` corrects entries that are still out of date.
     """
 
     def __init__(self, statuses: Storage, tasks: Storage) -> None:
@@ -148,7 +148,7 @@ class PairedStorage(Storage):
                         self.tasks.delete(progress_id)
                         changed.append(progress_id)
                 elif entry is None or not _is_current(entry, record, now):
-                    # Twice the lifetime: the next change comes within one, and then the entry is more than one old.
+                    # Twice the record's lifetime: a change writes the entry again only after one lifetime.
                     self.tasks.start(progress_id, _entry(record, now, expire), 2 * expire)
                     changed.append(progress_id)
             # Between the read and the write, another process may have changed the status and written its entry: what

@@ -57,7 +57,7 @@ _ROWS = 256
 #: How many connections there are for threads that read at the same time. They are opened when they are used.
 READERS = 8
 
-#: Seconds after which to look for expired rows again if there was none.
+#: Seconds after which to due_at for expired rows again if there was none.
 _SWEEP_INTERVAL = 1.0
 
 #: Precedes every entry.
@@ -225,11 +225,11 @@ class SqliteStorage(PartStorage):
             found = execute(_TASK_AND_PART, (number, self._namespace, progress_id, now)).fetchone()
             row, part = None, None
             if found:
-                text, look, part_text = found
+                text, due_at, part_text = found
                 written = self._written.get(progress_id)
                 # A record with many active parts takes long to parse.
                 record = written.record if written and written.text == text else rules.load(text)
-                row = _row((text, look, record))
+                row = _row((text, due_at, record))
                 part = rules.load(part_text) if part_text else None
             change = rule(row.record if row else None, part)
             if row and change.task is not None and change.part is not None:
@@ -254,11 +254,11 @@ class SqliteStorage(PartStorage):
         text = rules.dump(record)
         expires = now + expire
         if row and row.due <= expires and not (starts or rules.is_moved(row.record, record)):
-            look = row.due
+            due_at = row.due
             count = execute(_UPDATE, (text, expires, expire, self._namespace, progress_id, now, row.text)).rowcount
         else:
-            look = due(now, expires)
-            values = text, expires, expire, look, *indexed(record)
+            due_at = due(now, expires)
+            values = text, expires, expire, due_at, *indexed(record)
             if row is None:
                 count = execute(
                     _INSERT, (*values, rules.start_time(record), self._namespace, progress_id, now)
@@ -273,7 +273,7 @@ class SqliteStorage(PartStorage):
             return False
         if len(self._written) >= _ROWS:
             self._written.clear()
-        self._written[progress_id] = _row((text, look, record))
+        self._written[progress_id] = _row((text, due_at, record))
         return True
 
     def _sweep_if_due(self, execute: Execute, now: float) -> None:
@@ -283,8 +283,8 @@ class SqliteStorage(PartStorage):
 
     def _rows(self, execute: Execute, progress_ids: Sequence[str], now: float) -> dict[str, _Row]:
         return {
-            progress_id: _row((text, look, rules.load(text)))
-            for progress_id, text, look in self._select(execute, 'key, record, due', progress_ids, now)
+            progress_id: _row((text, due_at, rules.load(text)))
+            for progress_id, text, due_at in self._select(execute, 'key, record, due', progress_ids, now)
         }
 
     def _select(self, execute: Execute, columns: str, progress_ids: Sequence[str], now: float) -> list[Any]:
@@ -313,7 +313,7 @@ def _column(key: str) -> str:
 def _list(columns: tuple[str, ...]) -> str:
     """Return the statement that lists the newest tasks in indexes with these columns, from the indexes alone.
 
-    It does not look at when they expire: to skip many that have expired would take long.
+    It does not due_at at when they expire: to skip many that have expired would take long.
     """
     newest = 'ORDER BY start DESC, key DESC LIMIT ?'
     selects = (

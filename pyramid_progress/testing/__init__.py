@@ -98,7 +98,7 @@ def wait_for(progress_id: str, status: str = 'finished', timeout: float = 10.0) 
 class DummyRequest(pyramid.testing.DummyRequest):  # type: ignore[misc]
     """A :class:`pyramid.testing.DummyRequest` with ``progress``, for tests that call a view as a function.
 
-    Where the current registry does not include pyramid_progress, its tasks are kept in memory, and submitted work is
+    If the current registry does not include pyramid_progress, its tasks are kept in memory, and submitted work is
     run by ``submit`` itself. Its bars need the routes that including pyramid_progress adds.
     """
 

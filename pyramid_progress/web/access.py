@@ -14,7 +14,7 @@ from .i18n import localizer_of
 
 
 class Visitor:
-    """The user of a request, as far as tasks are concerned. What takes time to find out is found out once, if at all.
+    """The user of a request, and that user's access to tasks. Expensive attributes are computed once, at first use.
 
     :param request: the current request
     """
@@ -37,8 +37,8 @@ class Visitor:
         :param progress_ids: ids of tasks
         :param acknowledge: whether to acknowledge finished tasks
         :return: by id, the status without its owner, and with ``cancellable: True`` if the user may cancel the task. A
-            finished task is visible for ``progress.linger`` seconds after its end was acknowledged. What the user may
-            not see is as unknown as what does not exist.
+            finished task is visible for ``progress.linger`` seconds after its end was acknowledged. A task
+            that the user may not see has the status 'unknown', like a task that does not exist.
         :raises pyramid_progress.storage.StorageError: if the store does not answer
         """
         store = self.store
@@ -50,11 +50,11 @@ class Visitor:
                 continue
             members = decode(texts[progress_id])
             status = to_status(members, store.storage.now)
-            may_see = self.may_see(progress_id, status)
-            if may_see or self.is_operator:
+            passes = self.passes_access_rule(progress_id, status)
+            if passes or self.is_operator:
                 visible[progress_id] = self.describe(members, status)
             # An operator does not acknowledge the ends of other users' tasks.
-            if acknowledge and may_see and is_unacknowledged_end(members):
+            if acknowledge and passes and is_unacknowledged_end(members):
                 acknowledge_end(store, progress_id)
         return visible
 
@@ -77,7 +77,7 @@ class Visitor:
             return None
         members = decode(text)
         status = to_status(members, storage.now)
-        return (members, status) if self.can_see(progress_id, status) else None
+        return (members, status) if self.may_see(progress_id, status) else None
 
     @cached_property
     def localizer(self) -> Any:
@@ -102,7 +102,7 @@ class Visitor:
         owner = status.get('owner')
         return owner is not None and str(owner) == self.userid
 
-    def may_see(self, progress_id: str, status: Status) -> bool:
+    def passes_access_rule(self, progress_id: str, status: Status) -> bool:
         """Return whether ``progress.access`` lets this request see a task."""
         if callable(self.access):
             return bool(self.access(self._request, progress_id, dict(status)))
@@ -110,9 +110,9 @@ class Visitor:
             return True
         return self.owns(status)
 
-    def can_see(self, progress_id: str, status: Status) -> bool:
-        """Return whether this request sees a task: because it may, or as an operator."""
-        return self.may_see(progress_id, status) or self.is_operator
+    def may_see(self, progress_id: str, status: Status) -> bool:
+        """Return whether this request may see a task: by ``progress.access``, or as an operator."""
+        return self.passes_access_rule(progress_id, status) or self.is_operator
 
     def may_change(self, status: Status) -> bool:
         """Return whether this request, which sees a task, may ask it to stop, or remove it once it has ended.

@@ -75,10 +75,10 @@ def http_errors() -> Iterator[None]:
 
 
 def answers(permission: str | None) -> Callable[[View], View]:
-    """Return a decorator of views, whose errors become answers of their own.
+    """Return a decorator that turns the HTTP errors of a view into answers: JSON, or a page.
 
-    They are returned, not raised, so that an application's own error pages do not replace them. Only what the
-    permission forbids is raised, for the application's forbidden view, which may ask the user to sign in. No answer may
+    They are returned, not raised, so that an application's own error pages do not replace them. Only a
+    missing permission is raised, for the application's forbidden view, which may ask the user to sign in. No answer may
     be cached: ``Cache-Control: no-store`` (RFC 9111 section 5.2.2.5).
 
     :param permission: what a request needs, None for nothing

@@ -55,7 +55,7 @@ def field(request: Any) -> dict[str, str] | None:
 def header(request: Any) -> dict[str, str] | None:
     """Return ``name`` and ``value`` of the header that a request needs to pass :func:`check`, if no field can.
 
-    That is so where the options of :meth:`pyramid.config.Configurator.set_default_csrf_options` name no ``token``.
+    That is so if the options of :meth:`pyramid.config.Configurator.set_default_csrf_options` name no ``token``.
     """
     if not _has_tokens(request) or field(request):
         return None
@@ -67,7 +67,7 @@ def _has_tokens(request: Any) -> bool:
     options = request.registry.queryUtility(IDefaultCSRFOptions)
     if options and not options.token and not options.header:
         return False
-    # Pyramid's default policies keep the token in the session, and raise where there is no session.
+    # Pyramid's default policies keep the token in the session, and raise if there is no session.
     policy = request.registry.queryUtility(ICSRFStoragePolicy)
     needs_session = isinstance(policy, (LegacySessionCSRFStoragePolicy, SessionCSRFStoragePolicy))
     return not needs_session or request.registry.queryUtility(ISessionFactory) is not None

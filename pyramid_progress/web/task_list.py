@@ -71,7 +71,7 @@ class Filters:
 def list_visible(visitor: Visitor, filters: Filters) -> TaskPage:
     """Return what a user may list: one's own tasks that ``progress.access`` lets one see, or, for an operator, all.
 
-    Under ``progress.access = id`` a user lists nothing, because knowing an id is what permits to see a task.
+    Under ``progress.access = id`` a user lists nothing, because access then requires knowledge of the id.
 
     :param visitor: the user
     :param filters: which of the tasks
@@ -79,6 +79,10 @@ def list_visible(visitor: Visitor, filters: Filters) -> TaskPage:
     """
     if not visitor.is_operator and (visitor.userid is None or visitor.access == 'id'):
         return TaskPage()
+
+    def is_visible(found: Found) -> bool:
+        return visitor.passes_access_rule(found.progress_id, found.status)
+
     page = find_tasks(
         visitor.store.storage,
         owner=ANY if visitor.is_operator else visitor.userid,
@@ -86,7 +90,7 @@ def list_visible(visitor: Visitor, filters: Filters) -> TaskPage:
         tag=filters.tag,
         limit=PER_PAGE,
         before=filters.before,
-        is_visible=None if visitor.is_operator else lambda found: visitor.may_see(found.progress_id, found.status),
+        is_visible=None if visitor.is_operator else is_visible,
     )
     tasks = {found.progress_id: _to_status(visitor, found) for found in page.tasks}
     return TaskPage(tasks, page.next and f'{page.next.start}.{page.next.progress_id}')

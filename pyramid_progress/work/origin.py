@@ -1,4 +1,4 @@
-"""Where work comes from: what of the request that submits it the work needs."""
+"""The data of a request that the work it submits needs: its locale, and what URLs are made of."""
 
 import json
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ _URL_VARIABLES = ('wsgi.url_scheme', 'SERVER_NAME', 'SERVER_PORT', 'SCRIPT_NAME'
 
 
 class Origin(NamedTuple):
-    """What the work gets of the request that submitted it."""
+    """The data that submitted work keeps of its request."""
 
     #: the variables of its WSGI environment that URLs are made of, apart from the path
     environ: dict[str, str]
@@ -19,7 +19,7 @@ class Origin(NamedTuple):
     def of(cls, request: Any) -> 'Origin':
         """Return the origin of work that a request submits."""
         environ = {name: request.environ[name] for name in _URL_VARIABLES if name in request.environ}
-        environ['HTTP_HOST'] = request.host  # with the server's name, where the request has no such header
+        environ['HTTP_HOST'] = request.host  # with the server's name, if the request has no such header
         try:
             locale_name = request.locale_name
         except (DeprecationWarning, LookupError, ValueError):  # WebOb cannot read the request

@@ -224,7 +224,7 @@ class _Writer:
         return storage.start_part(part.progress_id, part.number, heartbeat=heartbeat, expire=expire, **self._runs)
 
     def write(self, storage: Storage, expire: float, changes: Record, record: Callable[[], Record]) -> Activity | None:
-        """Write changes; the whole of what *record* returns, if the store does not have the part.
+        """Write changes. If the store does not have the part, start it again, and write all that *record* returns.
 
         A task that stays missing is written as failed.
         """
@@ -262,7 +262,7 @@ class _Writer:
 
 
 class EndedPart(PartEnd):
-    """What is needed to write the end of a part again, without what its user refers to."""
+    """What is needed to write the end of a part again, without references to objects of the calling code."""
 
     def __init__(self, writer: _Writer, record: Record) -> None:
         self.id = writer.part.progress_id

@@ -243,7 +243,7 @@ def overall(spans: Sequence[Span]) -> float:
     done: float = 0
     part: float = 0
     for span in reversed(spans):
-        # Where the length is not known, the weights of the stages inside have no meaning.
+        # If the length is not known, the weights of the stages inside have no meaning.
         done = span.done if span.length is None else add(span.done, part)
         part = share(span, done)
     return done

@@ -66,7 +66,7 @@ class PartEnd(ABC):
 
     @abstractmethod
     def ended(self) -> 'PartEnd':
-        """Return what is needed to write the end again, without what the part's user refers to."""
+        """Return what is needed to write the end again, without references to objects of the calling code."""
 
 
 class PublishedPart(PartEnd, Published):

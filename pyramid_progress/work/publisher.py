@@ -37,7 +37,7 @@ STOP_TIMEOUT = 1.5
 
 
 class _Ended:
-    """What is needed to write the end of a run again, without the task and what its user refers to."""
+    """What is needed to write the end of a run again, without references to objects of the calling code."""
 
     def __init__(self, task: Published) -> None:
         self.id = task.id
@@ -76,7 +76,7 @@ class Publisher(process.Participant):
     answer is logged once, and never disturbs the work. A task or an end that the store refuses does not hold back the
     others. A run that a newer one of its id superseded is not published any more, but can still be asked to stop.
 
-    A part is written by itself. Parts that have not changed are asked for together whether their tasks go on.
+    Each part that has changed is written in a call of its own. One call reads the activity of all other parts.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Publisher(process.Participant):
         self._condition = threading.Condition()
         self._tasks: set[Published] = set()
         self._ends: deque[_End] = deque()
-        #: Ends that stores took, which may lose them, and when they were sent, by :func:`time.monotonic`.
+        #: Ends that stores accepted but may lose, and when they were sent, by :func:`time.monotonic`.
         self._taken: deque[tuple[float, _Ended | PartEnd]] = deque()
         #: Ends that the thread announces, once it has written them.
         self._unannounced: deque[Published] = deque()

@@ -1,4 +1,4 @@
-"""A request for work that has none."""
+"""Pyramid requests for work that runs outside a request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -37,8 +37,8 @@ from .publisher import publisher
 
 log = logging.getLogger(__name__)
 
-#: The heartbeat of a task that no process runs: one that is never missing. JSON has no infinity, but numbers greater
-#: than any float.
+#: The heartbeat of a task that no process sends heartbeats for: it never stalls. JSON has no infinity, but this number
+#: is read as an infinite float.
 AT_REST = '1e999'
 
 #: The member with the name of the node, such as the Celery worker, that runs the task.
@@ -95,7 +95,7 @@ class TaskRun:
         #: Whether an error that leaves the block may be followed by another attempt at the work, for which the run is
         #: forgotten; None if there is none. The caller that sets it calls :meth:`settle`.
         self.may_be_undone: Callable[[BaseException], bool] | None = None
-        #: The request for which the work is done, for :func:`.new_request`; None if it is not known.
+        #: What the work keeps of the request that submitted it, for :func:`.new_request`; None if it is not known.
         self.origin: Origin | None = None
         #: Whether the task has parts: then its position is theirs, and it ends with the last of them.
         self.is_divided = False

@@ -74,7 +74,7 @@ class _Outcome:
     def on_finished_request(self, request: Any) -> None:
         """Discard the task if the transaction ended without calling its hooks: those of other code may raise.
 
-        Where pyramid_tm is still active at this moment, another request or a test manages the transaction.
+        If pyramid_tm is still active at this moment, another request or a test manages the transaction.
         """
         if not request.environ.get('tm.active'):
             self.settle(False)

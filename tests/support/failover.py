@@ -42,7 +42,7 @@ class Traffic:
         self.errors = []
         self._over = Event()
         self._threads = [Thread(target=self._guarded, args=(self._work, progress_id)) for progress_id in self.ids]
-        self._threads += [Thread(target=self._guarded, args=(each,)) for each in (self._poll, self._come_and_go)]
+        self._threads += [Thread(target=self._guarded, args=(each,)) for each in (self._poll, self._start_and_end)]
 
     def __enter__(self):
         for thread in self._threads:
@@ -56,7 +56,7 @@ class Traffic:
             thread.join()
 
     def answers_since(self, moment):
-        """Return whether every task has been polled with success since then, without an error in between."""
+        """Return whether the last poll of each task since then was answered."""
         polls = [poll for poll in self.polls if poll[0] >= moment]
         return len(polls) >= len(self.ids) and all(is_answered for _, is_answered, _ in polls[-len(self.ids) :])
 
@@ -104,7 +104,7 @@ class Traffic:
                 self.polls.append((time.monotonic(), not isinstance(result, StorageError), seconds))
                 time.sleep(0.01)
 
-    def _come_and_go(self):
+    def _start_and_end(self):
         number = 0
         while not self._over.is_set():
             number += 1

@@ -1,4 +1,4 @@
-"""What the workers of parts do in processes of their own."""
+"""Functions that work on parts in other processes."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ def work_through(settings, members, updates, done, log):
     :param members: the parts, as dicts
     :param updates: the number of updates of each part
     :param done: the path of the file with the numbers of the parts that have ended
-    :param log: the path of the file that gets the announcements of ends
+    :param log: the path of the log file
     """
     logging.basicConfig(filename=log, level=logging.INFO)
     configure(settings)

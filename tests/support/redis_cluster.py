@@ -13,12 +13,12 @@ from .waiting import wait_until
 #: Milliseconds after which the nodes of a cluster consider one of them as failed.
 NODE_TIMEOUT = 1000
 
-#: How far the port on which nodes talk to each other is from that for clients.
+#: The offset of the cluster bus port from the client port.
 _BUS = 10000
 
 
 def _free_port():
-    """Return a TCP port on which no program listens, nor on the one of the bus."""
+    """Return a free TCP port whose cluster bus port is free, too."""
     while True:
         with socket.socket() as probe, socket.socket() as bus:
             probe.bind(('127.0.0.1', 0))
@@ -28,7 +28,7 @@ def _free_port():
 
 
 class RedisCluster:
-    """Three primaries, each with a replica. It runs until :meth:`stop`.
+    """Three primaries with replicas. It runs until :meth:`stop`.
 
     :param path: the program redis-server
     :param cli: the program redis-cli
@@ -102,7 +102,7 @@ class RedisCluster:
         return [(first, last, by_port[primary[1]]) for first, last, primary, *_ in slots]
 
     def is_complete(self):
-        """Return whether all nodes know that all slots are served, and the replicas are up to date."""
+        """Return whether all nodes know that all slots are served, and all replicas are connected."""
         for server in self.servers:
             with self.client(server) as client:
                 info = client.execute_command('CLUSTER INFO')

@@ -34,7 +34,7 @@ class Server:
         self.start()
 
     def start(self):
-        """Start it again, on the same port."""
+        """Start the program, always on the same port."""
         with self._log.open('ab') as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, **self._options)
         try:

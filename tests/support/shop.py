@@ -24,7 +24,7 @@ class Customer(Base):
 
 
 class Conflict(Exception):
-    """An error that pyramid_retry tries again."""
+    """An error after which pyramid_retry repeats the request."""
 
 
 mark_error_retryable(Conflict)

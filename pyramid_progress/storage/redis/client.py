@@ -16,8 +16,8 @@ from .semaphore import FairSemaphore
 P = ParamSpec('P')
 T = TypeVar('T')
 
-#: What a server answers that was, or is not yet, the primary. Redis before version 7 has it in the middle of the
-#: message if a script runs into it, and redis-py then raises a general error.
+#: Codes of the errors of a server that is no longer, or not yet, the primary. If a script causes the error, Redis
+#: before version 7 puts the code in the middle of the message, and redis-py raises a general error.
 _NOT_PRIMARY = ('READONLY', 'MASTERDOWN', 'LOADING')
 
 
@@ -102,7 +102,7 @@ def _disconnect(client: 'redis.Redis') -> None:
 
 
 def _is_of_connection(error: Exception) -> bool:
-    """Return whether another connection may have another outcome."""
+    """Return whether the command may succeed on another connection."""
     if not isinstance(error, redis.ResponseError):
         return True
     if isinstance(error, (redis.ReadOnlyError, redis.exceptions.MasterDownError)):

@@ -21,8 +21,8 @@ from .topology import Node, Topology
 #: Seconds between two attempts, while a slot moves or another node becomes the primary.
 _PAUSE = 0.02
 
-#: Answers after which another attempt may have another outcome.
-_PASSING = (
+#: Error answers after which the command is repeated.
+_RETRYABLE = (
     redis.exceptions.AskError,  # and MovedError
     redis.exceptions.ClusterDownError,  # and MasterDownError
     redis.exceptions.NoScriptError,
@@ -39,9 +39,9 @@ _CODES: dict[str, Any] = {
     'TRYAGAIN': redis.exceptions.TryAgainError,
 }
 
-#: The same as :data:`_PASSING`, in messages of redis-py's general error, for what a script ran into. The last is of a
-#: script whose slot moves.
-_PASSING_MESSAGES = ('CLUSTERDOWN', 'MASTERDOWN', 'READONLY', 'TRYAGAIN', 'non local key')
+#: The same errors, raised inside a script: redis-py then raises a general error with this text in its message. The last
+#: one occurs if the slot of the script's keys moves.
+_RETRYABLE_MESSAGES = ('CLUSTERDOWN', 'MASTERDOWN', 'READONLY', 'TRYAGAIN', 'non local key')
 
 
 class Command:
@@ -137,7 +137,7 @@ class Cluster(process.Participant):
         return [command.answer for command in commands]
 
     def _repeat(self, commands: Sequence[Command], began: float) -> None:
-        """Let the commands have answers."""
+        """Send the commands, and repeat those that failed, until each has an answer."""
         topology = self._topology
         version, attempts = topology.version, 0
         while True:
@@ -232,7 +232,7 @@ def _note_failure(group: Sequence[Command], error: Exception) -> None:
 def _judge(topology: Topology, command: Command, error: redis.ResponseError) -> None:
     """Note an error reply as a failure if another attempt may have another outcome."""
     command.asking = None
-    if not isinstance(error, _PASSING) and not any(message in str(error) for message in _PASSING_MESSAGES):
+    if not isinstance(error, _RETRYABLE) and not any(message in str(error) for message in _RETRYABLE_MESSAGES):
         return
     command.answer, command.failure = None, error
     if isinstance(error, redis.exceptions.MovedError):

@@ -160,7 +160,7 @@ class ClusterStorage(RedisDriver):
 
     def prune(self, key: str, progress_ids: Sequence[str]) -> None:
         index = self._index(key)
-        # A start writes the entry before the record: what is so new stays.
+        # A start writes the entry before the record, so an entry that is this recent is not removed.
         newest = milliseconds(self.now() - 4 * self._timeout)
         for begin in range(0, len(progress_ids), KEYS_PER_CALL):
             part = progress_ids[begin : begin + KEYS_PER_CALL]

@@ -1,4 +1,4 @@
--- The end of a task with the last of its parts.
+-- The last step of a change that ends a task: the last of its parts has ended.
 
 move(id, old, new)
 return result(cancelling + LAST)

@@ -9,7 +9,7 @@ import redis
 
 
 class Script:
-    """A script of this package. A server is sent its hash; one that was restarted does not know it.
+    """A Lua script of this package. It is called by its hash; a server that does not know the hash is sent the text.
 
     :param names: of the files, without extension, that make up the script
     """

@@ -1,4 +1,4 @@
--- The end of a start: a look at the tasks whose records expire.
+-- The last step of a start: remove tasks whose records have expired from the indexes.
 --
 -- The sorted set PREFIX due has an entry for each owner of each id: the id, a line feed and the key of the owner's
 -- index; its score is the time in ms at which its record expires, if it does not change. Every start examines some

@@ -105,7 +105,7 @@ class Topology:
         return node or self._nodes.setdefault(address, Node(self._location, address, self._timeout, self.note_break))
 
     def note_break(self) -> None:
-        """Note that a node may have lost what it took."""
+        """Note that a node may have lost writes that it accepted."""
         self.broke_at = monotonic()
 
     def move(self, slot: int, address: Address) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from ...model.record import GOES_ON, Activity, Record
+from ...model.record import NO_ACTIVITY, Activity, Record
 from ...storage import Storage
 from ..records import run_number, task_record
 from .case import StorageCase, at_once, listed, record_of, stored
@@ -62,10 +62,10 @@ class PartContract(StorageCase):
 
     def test_what_parts_complete_adds_up(self, parts: Parts) -> None:
         for number in range(3):
-            assert parts.start(number) == GOES_ON
-            assert parts.update(number, current=str(10 * number + 1)) == GOES_ON
+            assert parts.start(number) == NO_ACTIVITY
+            assert parts.update(number, current=str(10 * number + 1)) == NO_ACTIVITY
         assert parts.record()['current'] == '33'
-        assert parts.update(1, current='4') == GOES_ON  # back again
+        assert parts.update(1, current='4') == NO_ACTIVITY  # back again
         assert parts.record()['current'] == '26'
         assert parts.internal() == {'_p0': '5.0', '_p1': '5.0', '_p2': '5.0'}
 
@@ -93,7 +93,7 @@ class PartContract(StorageCase):
     def test_the_last_end_finishes_the_task(self, storage: Storage, parts: Parts) -> None:
         for number in range(3):
             parts.start(number)
-        assert parts.update(0, status='"finished"', current='30', message='"one"') == GOES_ON
+        assert parts.update(0, status='"finished"', current='30', message='"one"') == NO_ACTIVITY
         assert parts.internal() == {'_ended': '1', '_p1': '5.0', '_p2': '5.0'}
         parts.update(2, status='"finished"', current='30', message='"two"')
         assert (parts.record()['status'], 'message' in parts.record()) == ('"running"', False)
@@ -124,7 +124,7 @@ class PartContract(StorageCase):
     def test_the_repetition_of_the_last_end_has_its_activity_again(self, parts: Parts) -> None:
         for number in range(3):
             parts.start(number)
-        assert parts.update(0, status='"finished"') == GOES_ON
+        assert parts.update(0, status='"finished"') == NO_ACTIVITY
         assert parts.update(0, status='"finished"') == Activity.ENDED
         parts.update(1, status='"finished"')
         last = parts.update(2, run=1, status='"finished"')
@@ -155,12 +155,12 @@ class PartContract(StorageCase):
         parts.update(0, current='20')
         parts.start(1)
         parts.update(1, current='5')
-        assert parts.start(0, run=2) == GOES_ON
+        assert parts.start(0, run=2) == NO_ACTIVITY
         assert parts.record()['current'] == '5'
         assert parts.update(0, run=1, current='30') == Activity.SUPERSEDED
         assert parts.update(0, run=1, status='"failed"') == Activity.SUPERSEDED
         assert parts.record()['current'] == '5'
-        assert parts.update(0, run=2, current='7') == GOES_ON
+        assert parts.update(0, run=2, current='7') == NO_ACTIVITY
         assert parts.record()['current'] == '12'
 
     def test_a_part_that_starts_again_after_its_end_is_counted_once(self, parts: Parts) -> None:
@@ -205,7 +205,7 @@ class PartContract(StorageCase):
         assert parts.start(0) == Activity.SUPERSEDED
         assert again.update(0, current='7') is None
         assert again.record() == before
-        assert again.start(0) == GOES_ON
+        assert again.start(0) == NO_ACTIVITY
         again.update(0, current='8')
         assert again.record()['current'] == '8'
 
@@ -236,7 +236,7 @@ class PartContract(StorageCase):
         parts.update(0, current='5', expire=0.5)
         storage.update_active({'job': {'message': '"goes on"'}}, 3600)
         time.sleep(0.6)
-        assert parts.update(0, current='6', expire=0.3) == GOES_ON
+        assert parts.update(0, current='6', expire=0.3) == NO_ACTIVITY
         time.sleep(0.4)
         assert stored(storage) is None
         assert parts.update(0, current='7') is None

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from ...model.record import GOES_ON, Activity, Start, load
+from ...model.record import NO_ACTIVITY, Activity, Start, load
 from ...storage import Storage
 from ..records import run_number, task_record
 from .case import StorageCase, at_once, listed, record_of, stored
@@ -139,7 +139,7 @@ class RecordContract(StorageCase):
         storage.start('cancelling', task_record(1000, _cancel='true'), 60)
         storage.start('failed', task_record(1000, status='"failed"'), 60)
         ids = ['running', 'cancelling', 'failed', 'unknown']
-        expected = {'running': GOES_ON, 'cancelling': Activity.CANCELLING, 'failed': Activity.ENDED}
+        expected = {'running': NO_ACTIVITY, 'cancelling': Activity.CANCELLING, 'failed': Activity.ENDED}
         assert storage.update_active({progress_id: {} for progress_id in ids}, 60) == expected
         assert stored(storage, 'running') == task_record(1000)
         assert storage.update_active({progress_id: {'current': '5'} for progress_id in ids}, 60) == expected

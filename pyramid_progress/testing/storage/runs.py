@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from ...model.record import GOES_ON, Activity, Start
+from ...model.record import NO_ACTIVITY, Activity, Start
 from ...storage import Storage
 from ..records import run_number, task_record
 from .case import StorageCase, at_once, listed, record_of, stored
@@ -25,13 +25,13 @@ class RunContract(StorageCase):
 
     def test_an_older_run_does_not_change_a_newer_one(self, storage: Storage) -> None:
         storage.start('job', task_record(1000), 60)
-        assert _update(storage, 1000, current='1') == GOES_ON
+        assert _update(storage, 1000, current='1') == NO_ACTIVITY
         storage.start('job', task_record(2000), 60)
         assert _update(storage, 1000, current='2') == Activity.SUPERSEDED
         assert _update(storage, 1000, status='"failed"', message='"interrupted"') == Activity.SUPERSEDED
         assert _update(storage, 1000) == Activity.SUPERSEDED
         assert stored(storage) == task_record(2000)
-        assert _update(storage, 2000, current='3') == GOES_ON
+        assert _update(storage, 2000, current='3') == NO_ACTIVITY
         assert stored(storage) == task_record(2000, current='3')
         assert storage.running_ids() == {'job'}
 
@@ -46,8 +46,8 @@ class RunContract(StorageCase):
     def test_a_change_without_a_run_addresses_the_present_one(self, storage: Storage) -> None:
         storage.start('job', task_record(1000), 60)
         storage.start('job', task_record(2000), 60)
-        assert storage.update_active({'job': {'current': '1'}}, 60) == {'job': GOES_ON}
-        assert storage.update_active({'job': {'current': '2'}}, 60, {'other': run_number(1)}) == {'job': GOES_ON}
+        assert storage.update_active({'job': {'current': '1'}}, 60) == {'job': NO_ACTIVITY}
+        assert storage.update_active({'job': {'current': '2'}}, 60, {'other': run_number(1)}) == {'job': NO_ACTIVITY}
         assert record_of(storage)['current'] == '2'
 
     def test_many_runs_are_changed_in_one_call(self, storage: Storage) -> None:
@@ -55,7 +55,8 @@ class RunContract(StorageCase):
             storage.start(f'job {number}', task_record(1000 + number % 2), 60)
         changes = {f'job {number}': {'current': str(number)} for number in range(12)}
         activities = storage.update_active(changes, 60, dict.fromkeys(changes, run_number(1000)))
-        assert activities == {f'job {number}': Activity.SUPERSEDED if number % 2 else GOES_ON for number in range(10)}
+        expected = [NO_ACTIVITY, Activity.SUPERSEDED]
+        assert activities == {f'job {number}': expected[number % 2] for number in range(10)}
         for number in range(10):
             assert record_of(storage, f'job {number}')['current'] == ('null' if number % 2 else str(number))
 
@@ -72,7 +73,7 @@ class RunContract(StorageCase):
         storage.start('job', task_record(1000), 60)
         assert _update(storage, 1000, _cancel='true') == Activity.CANCELLING
         storage.start('job', task_record(2000), 60)
-        assert _update(storage, 2000, current='1') == GOES_ON
+        assert _update(storage, 2000, current='1') == NO_ACTIVITY
 
     # Starts
 

@@ -89,7 +89,7 @@ def decide(visitor: Visitor, progress_ids: Sequence[str]) -> Decisions:
     for progress_id, text in texts.items():
         members = decode(text)
         status = to_status(members, storage.now)
-        may_see = visitor.can_see(progress_id, status)
+        may_see = visitor.may_see(progress_id, status)
         may_cancel = may_see and CANCELLABLE in members and visitor.may_change(status)
         grants[progress_id] = Grant(identity_of(members), may_see, may_cancel)
     return Decisions(visitor.localizer, grants, texts, storage.now())

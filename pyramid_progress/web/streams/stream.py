@@ -34,11 +34,11 @@ _COMMENT = b':\n\n'
 _TROUBLE = b'event: trouble\ndata: ' + json.dumps({'message': STORE_TROUBLE}).encode('ascii') + b'\n\n'
 
 
-def _together(at: float, interval: float) -> float:
-    """Return a time shortly before another one, which many streams share: one by one they would cost more.
+def _round_down(at: float, interval: float) -> float:
+    """Round a time down, so that many streams share it: to wake them at the same time costs less.
 
     :param at: the time
-    :param interval: of which this is earlier by a thirtieth at most
+    :param interval: the result is earlier than *at* by at most a thirtieth of this
     """
     slot = interval / 30
     return math.floor(at / slot) * slot
@@ -82,7 +82,7 @@ class Stream:
         self._is_checking = False
         self._sent_at = now
         # The next look at whether a comment is due.
-        self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
+        self._comment_at = _round_down(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
         self._checked_at = now
         self._check_at = self._next_check(now)
         self._close_at = now + MAX_AGE * random.uniform(0.8, 1)  # noqa: S311
@@ -112,10 +112,10 @@ class Stream:
             return Action.CHECK
         if now >= self._comment_at:
             # Most streams have sent something since the last look: it is cheaper than to count from each event.
-            due_at = _together(self._sent_at + COMMENT_INTERVAL, COMMENT_INTERVAL)
+            due_at = _round_down(self._sent_at + COMMENT_INTERVAL, COMMENT_INTERVAL)
             if now >= due_at:
                 self._sent_at = now
-                self._comment_at = _together(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
+                self._comment_at = _round_down(now + COMMENT_INTERVAL, COMMENT_INTERVAL)
                 return _COMMENT
             self._comment_at = due_at
         return min(self._comment_at, self._check_at, self._close_at, over_at) - now
@@ -160,10 +160,10 @@ class Stream:
 
     def _next_check(self, now: float) -> float:
         # Spread, so that the streams that opened together after a restart do not check together.
-        return _together(now + CHECK_INTERVAL * random.uniform(0.8, 1), CHECK_INTERVAL)  # noqa: S311
+        return _round_down(now + CHECK_INTERVAL * random.uniform(0.8, 1), CHECK_INTERVAL)  # noqa: S311
 
     def _trouble(self) -> bytes:
-        """Return the event that the store does not answer, once."""
+        """Return the event ``trouble`` if the store has stopped answering since the last call, otherwise no bytes."""
         was_troubled, self._is_troubled = self._is_troubled, self._hub.is_troubled
         return _TROUBLE if self._is_troubled and not was_troubled else b''
 

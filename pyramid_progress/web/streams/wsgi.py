@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 #: The key of an application's places in its registry.
 PLACES_KEY = 'pyramid_progress.streams'
 
-#: What a client that found no place reads.
-NO_PLACE = 'There is no place for another event stream.'
+#: The message for a client that gets no place.
+NO_PLACE = 'No further event stream can be opened now.'
 
-#: Seconds after which a client that found no place may ask again.
+#: Seconds after which a client that got no place may ask again.
 RETRY_AFTER = 10
 
 #: A proxy neither stores nor compresses the stream (RFC 9111 section 5.2.2), and nginx sends it on at once.
@@ -91,7 +91,7 @@ def _warn_once(message: str, **options: Any) -> None:
 
 
 def offers_streams(request: Any) -> bool:
-    """Return whether the server of a request can hold streams: it is set so, and serves requests in several threads."""
+    """Return whether the request's server offers streams: ``progress.streams`` is not 0, and it is multithreaded."""
     places: Places | None = request.registry.get(PLACES_KEY)  # None in the tests of an application
     if places is None or not places.number:
         return False
