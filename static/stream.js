@@ -5,7 +5,7 @@
  * @import { Status } from './types.js'
  */
 
-/** Per account: HTTP/1.1 has six connections per host. */
+/** Of an account: HTTP/1.1 has six connections. */
 const MAX_STREAMS = 2;
 /** The polls wait for a stream, and for its end. Times are in ms. */
 const PATIENCE = 1000;
@@ -237,7 +237,7 @@ export class Stream {
     this.#poller.forEach(ids, (watch) => watch.become('trouble'));
   }
 
-  /** Repeats unchanged statuses: `unknown` becomes `lost`. */
+  /** Repeats statuses: an unknown task is lost. */
   #repeat() {
     const now = performance.now();
     if (now - this.#repeatedAt < REPEAT_INTERVAL) return;
