@@ -16,8 +16,8 @@ export PYTHONDONTWRITEBYTECODE =
 PYTEST = -m pytest -q --numprocesses 6 --dist loadfile --no-loadscope-reorder --reruns 1
 ALONE = $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
 
-.PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage slow-tests versions manifest \
-    bench docs screenshots programs engines messages clean
+.PHONY: demo test check lint lint-python lint-scripts python-tests script-tests coverage slow-tests versions environments \
+    manifest bench docs screenshots programs engines messages clean
 
 demo: $(VENV)/demo
 	@echo 'The demo is at http://localhost:6543/ (Ctrl-C stops it).'
@@ -25,11 +25,11 @@ demo: $(VENV)/demo
 
 test: lint-python script-tests python-tests
 
-# All tests, with coverage, and all checks. One of the slow tests builds the documentation. Environments are installed, and
-# the last files of tests are run, by one process: what runs at the same time uses the other core.
-check: engines lint-python script-tests coverage
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target slow-tests versions
-	@$(MAKE) --no-print-directory manifest
+# All tests, with coverage, and all checks. One of the slow tests builds the documentation. Only what needs one processor
+# runs beside something else: tests take longer then, and some have a bound in seconds.
+check: engines $(VENV)/dev node_modules
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target environments lint-python script-tests
+	@$(MAKE) --no-print-directory coverage slow-tests versions manifest
 
 lint: lint-python lint-scripts
 
@@ -59,6 +59,9 @@ slow-tests: $(VENV)/dev node_modules
 # The tests that need no browser, with the other versions of Python that are installed.
 versions: $(VENV)/dev
 	$(BIN)/nox --no-error-on-missing-interpreters
+
+environments: $(VENV)/dev
+	$(BIN)/nox --no-error-on-missing-interpreters --install-only
 
 # The source distribution has every file of the repository, apart from those that pyproject.toml names.
 manifest: $(VENV)/dev

@@ -32,7 +32,7 @@ def tests(session: nox.Session) -> None:
         paths += ['tests/backends', 'tests/bridges']
     options = ('-m', 'not slow', '-o', f'cache_dir=.nox/cache-{session.python}', *paths)
     session.run(
-        *('pytest', '-q', '--numprocesses', '2', '--dist', 'loadfile', '--reruns', '1', *options),
+        *('pytest', '-q', '--numprocesses', '6', '--dist', 'loadfile', '--reruns', '1', *options),
         success_codes=[0, 1],  # some tests failed
     )
     # Run the failed tests again, one after the other. The exit code 5 says that there are none.

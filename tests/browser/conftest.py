@@ -31,14 +31,14 @@ FIREFOX_PREFERENCES = {
 
 
 def pytest_configure(config):
-    """Declare the markers of tests that need what a driver has not, and of slow tests for WebKit."""
+    """Declare the markers of tests that need what a driver has not, and of slow tests for every engine."""
     config.addinivalue_line('markers', 'chromium(reason): not in the other engines, for a reason that is not a fault')
     config.addinivalue_line('markers', 'not_in(engine=reason): not in this engine, for a reason that is not a fault')
-    config.addinivalue_line('markers', 'webkit: in WebKit, too, although it is slow')
+    config.addinivalue_line('markers', 'every_engine: in Firefox and WebKit, too, although it is slow')
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip the tests that are marked so in their engine. In WebKit, leave out those that are slow in any engine."""
+    """Skip the tests that are marked so in their engine. Chromium alone runs those that are slow in any engine."""
     left_out = []
     for item in items:
         engine = item.callspec.params.get('engine', 'chromium') if hasattr(item, 'callspec') else 'chromium'
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
         for reason in reasons:
             item.add_marker(pytest.mark.skip(reason=reason))
         is_slow = len([*item.iter_markers('slow')]) > 1  # one is that of the engine
-        if engine == 'webkit' and is_slow and not item.get_closest_marker('webkit'):
+        if engine != 'chromium' and is_slow and not item.get_closest_marker('every_engine'):
             left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -12,7 +12,7 @@ from pyramid_progress import forget_task, start_task
 from .wsgi import serving
 
 slow = pytest.mark.slow
-pytestmark = pytest.mark.webkit
+pytestmark = pytest.mark.every_engine
 
 MODULES = Path(__file__).parents[2] / 'node_modules'
 FILES = {

@@ -197,7 +197,7 @@ def test_a_page_without_encryption_polls(server, browser):
     context.close()
 
 
-@pytest.mark.webkit
+@pytest.mark.every_engine
 @slow
 def test_a_page_that_draws_the_progress_itself(show, server, page):
     show(a=RUNNING)
@@ -213,7 +213,7 @@ def test_a_page_that_draws_the_progress_itself(show, server, page):
     assert server.polls == []
 
 
-@pytest.mark.webkit
+@pytest.mark.every_engine
 @slow
 def test_bars_that_are_added_later(show, server, page, wait_until):
     show(bar('a'), a=RUNNING, b=RUNNING)
@@ -310,7 +310,7 @@ def test_an_application(page, application, url, wait_until):
     assert application.polls == 1
 
 
-@pytest.mark.webkit
+@pytest.mark.every_engine
 @slow
 def test_a_visitor_who_signs_out(page, application, url, monkeypatch):
     monkeypatch.setattr(server_stream, 'CHECK_INTERVAL', 0.5)

@@ -681,7 +681,7 @@ def test_attributes_are_properties(show, page):
     )
 
 
-@pytest.mark.webkit
+@pytest.mark.every_engine
 @pytest.mark.slow
 def test_a_bar_in_a_shadow_root_has_the_style_that_is_linked_there(show, server, page):
     show('<div id="host"></div>', a=RUNNING)
