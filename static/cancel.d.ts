@@ -5,8 +5,7 @@
  */
 import type { Watch } from './poller.js';
 /**
- * Sends the request, with the field or the header that protects it against cross-site request forgery, and shows the
- * answer.
+ * Sends the request with its CSRF token, as a field or a header, and shows the answer.
  *
  * @param {HTMLElement} button which has the data of the request
  * @param {Watch} watch of the bar

@@ -5,7 +5,7 @@
  */
 import type { Status, Words } from './types.js';
 /**
- * In the browser's language if `lang` is not a language.
+ * Uses the browser's language if `lang` is invalid.
  *
  * @param {number} value @param {string} [lang] @param {Intl.NumberFormatOptions} [options] @returns {string}
  */

@@ -1,12 +1,12 @@
 /**
- * Writes times and rates of a task. It is loaded for the first one.
+ * Formats times and rates of a task. It is loaded on demand.
  *
  * @import { Estimate, Status, Words } from './types.js'
  */
 import type { Estimate, Status, Words } from './types.js';
 /** The time since the start, in the two longest units, as the server writes it. @param {number} ms @param {Words} words @param {string} [lang] */
 export declare function formatElapsed(ms: number, words: Words, lang?: string): string;
-/** Rounded as an estimate deserves: to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
+/** The duration, rounded to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
 export declare function formatDuration(ms: number, lang?: string): string;
 /**
  * The time left and the rate.

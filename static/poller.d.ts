@@ -5,11 +5,11 @@
  * @import { Batch, Estimate, Page, Poll, Sample, State, Status, WatchOptions } from './types.js'
  */
 import type { Batch, Estimate, Page, Poll, State, Status, WatchOptions } from './types.js';
-/** Turbo replaces it when it visits another page. */
+/** Turbo replaces the element on each visit. */
 export declare function pageConfig(): Page;
 /** The completed share in percent, rounded down to one decimal. @param {Status} status */
 export declare function percentage({ status, current, length }: Status): number | undefined;
-/** What a bar knows of its task. */
+/** Follows one task. */
 export declare class Watch {
   #private;
   id: string;
@@ -21,7 +21,7 @@ export declare class Watch {
   patience: number;
   delay: number;
   state: State;
-  /** Its expected time. */
+  /** Expected end time. */
   end: number;
   askedAt: number;
   /** Whether an answer came before the end. */
@@ -51,7 +51,7 @@ export declare class ProgressPoller {
   watches: Set<Watch>;
   /** Of the server, which rounds its time down to a second. */
   clockOffset: number;
-  /** The one that the page's bars share. @param {string} url */
+  /** The poller that bars share. @param {string} url */
   static of(url: string): ProgressPoller;
   /** @param {string} url */
   constructor(url: string);
@@ -70,7 +70,7 @@ export declare class ProgressPoller {
   ): Batch[];
   /** @param {string[]} ids @param {Record<string, Status | undefined>} answers @param {number} now */
   receive(ids: string[], answers: Record<string, Status | undefined>, now: number): void;
-  /** Returns the time of `Retry-After`. @param {Headers} headers */
+  /** Returns the `Retry-After` in ms. @param {Headers} headers */
   readHeaders(headers: Headers): number;
   /** @param {string[]} ids @param {(watch: Watch) => void} callback */
   forEach(ids: string[], callback: (watch: Watch) => void): void;

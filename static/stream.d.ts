@@ -5,7 +5,7 @@
  * @import { Status } from './types.js'
  */
 import type { ProgressPoller, Watch } from './poller.js';
-/** Finds the events in a text that comes in pieces. */
+/** Parses an event stream that arrives in chunks. */
 export declare class EventParser {
   #private;
   /** Returns the events that a piece completes. @param {string} text */

@@ -1,6 +1,6 @@
 /**
- * Keeps a task list up to date: new tasks are added, and what stands beside the bars follows them. The bars update
- * themselves. In a list of tasks with a certain status, a task that has ended stays, so that its end can be read.
+ * Keeps a task list up to date: adds new tasks, and updates the details below each bar. The bars update themselves. A
+ * list that is filtered by status keeps a task whose status changes, so that its end can be read.
  *
  * @import { Status } from './types.js'
  * @typedef {Status & { removable?: boolean }} ListedStatus
