@@ -271,7 +271,7 @@ class TestPlaces:
             refused = ask(app, 'c', headers={'Accept': 'application/json'})
             assert refused.status_code == 503
             assert refused.headers['Retry-After'] == '10'
-            assert 'no place' in refused.json['message']
+            assert refused.json['message'] == 'No further event stream can be opened now.'
         with stream(app, 'c') as events:
             events.next()
 
