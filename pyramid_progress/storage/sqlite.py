@@ -57,7 +57,7 @@ _ROWS = 256
 #: How many connections there are for threads that read at the same time. They are opened when they are used.
 READERS = 8
 
-#: Seconds after which to due_at for expired rows again if there was none.
+#: Seconds after which to look for expired rows again if there was none.
 _SWEEP_INTERVAL = 1.0
 
 #: Precedes every entry.
@@ -313,7 +313,7 @@ def _column(key: str) -> str:
 def _list(columns: tuple[str, ...]) -> str:
     """Return the statement that lists the newest tasks in indexes with these columns, from the indexes alone.
 
-    It does not due_at at when they expire: to skip many that have expired would take long.
+    It does not look at when they expire: to skip many that have expired would take long.
     """
     newest = 'ORDER BY start DESC, key DESC LIMIT ?'
     selects = (

@@ -34,7 +34,7 @@ class EventServer(Server):
     def __init__(self, folder, *arguments, name='', ini=INI, **settings):
         self.folder = folder
         self.ini = folder / 'site.ini'
-        self.ini.write_text(ini + ''.join(f'{name} = {value}\n' for name, value in settings.items()))
+        self.ini.write_text(ini + ''.join(f'{key} = {value}\n' for key, value in settings.items()))
         port = free_port()
         self.url = f'http://127.0.0.1:{port}'
         environ = os.environ | {'PYTHONPATH': str(SERVERS)}

@@ -111,7 +111,7 @@ class Stream:
             self._check_at = math.inf
             return Action.CHECK
         if now >= self._comment_at:
-            # Most streams have sent something since the last look: it is cheaper than to count from each event.
+            # Most streams have sent something since the last look. To set the time at each event costs more.
             due_at = _round_down(self._sent_at + COMMENT_INTERVAL, COMMENT_INTERVAL)
             if now >= due_at:
                 self._sent_at = now
