@@ -25,8 +25,10 @@ _INSERT = (
     ' expire = excluded.expire, due = excluded.due, owner = excluded.owner, ended = excluded.ended,'
     ' listed = excluded.listed, start = excluded.start WHERE expires <= ?'
 )
-# No lock is held between reading and writing. A row changes only if its record is still the one that was read.
-_IF_SAME = 'WHERE namespace = ? AND key = ? AND expires > ? AND record = ?'
+# No lock is held between reading and writing. A row changes only if its record is still the one that was read. The row
+# id spares SQLite the index of the keys, of which it would read a page anew after each change by another process. It is
+# checked, because it may belong to another task by now.
+_IF_SAME = 'WHERE rowid = ? AND namespace = ? AND key = ? AND expires > ? AND record = ?'
 # An update that moves a task in no index touches none.
 _UPDATE = f'UPDATE progress SET record = ?, expires = ?, expire = ? {_IF_SAME}'  # noqa: S608
 _MOVE = (
@@ -41,7 +43,7 @@ _RESTART = (
 _DELETE_IF_SAME = f'DELETE FROM progress {_IF_SAME}'  # noqa: S608
 
 _TASK_AND_PART = (
-    'SELECT progress.record, due, progress_parts.record FROM progress LEFT JOIN progress_parts'
+    'SELECT progress.rowid, progress.record, due, progress_parts.record FROM progress LEFT JOIN progress_parts'
     ' ON progress_parts.namespace = progress.namespace AND progress_parts.key = progress.key AND number = ?'
     ' WHERE progress.namespace = ? AND progress.key = ? AND expires > ?'
 )
@@ -67,13 +69,14 @@ _NEWEST = Entry(2**63 - 1, '')
 class _Row(NamedTuple):
     """The row of a task, with its record parsed."""
 
+    rowid: int
     text: str
     due: float
     record: Record
 
 
 #: Makes a row of a tuple, in a third of the time that the class takes: every change makes one.
-_row: Callable[[tuple[str, float, Record]], _Row] = partial(tuple.__new__, _Row)
+_row: Callable[[tuple[int, str, float, Record]], _Row] = partial(tuple.__new__, _Row)
 
 
 class SqliteStorage(PartStorage):
@@ -214,7 +217,7 @@ class SqliteStorage(PartStorage):
             row = self._rows(execute, (progress_id,), now).get(progress_id)
             if row is None or not condition(row.record):
                 return False
-            if execute(_DELETE_IF_SAME, (self._namespace, progress_id, now, row.text)).rowcount:
+            if execute(_DELETE_IF_SAME, (row.rowid, self._namespace, progress_id, now, row.text)).rowcount:
                 return True
 
     def _change_part(self, progress_id: str, number: int, rule: PartRule, expire: float) -> Activity | None:
@@ -225,11 +228,11 @@ class SqliteStorage(PartStorage):
             found = execute(_TASK_AND_PART, (number, self._namespace, progress_id, now)).fetchone()
             row, part = None, None
             if found:
-                text, due_at, part_text = found
+                rowid, text, due_at, part_text = found
                 written = self._written.get(progress_id)
                 # A record with many active parts takes long to parse.
                 record = written.record if written and written.text == text else rules.load(text)
-                row = _row((text, due_at, record))
+                row = _row((rowid, text, due_at, record))
                 part = rules.load(part_text) if part_text else None
             change = rule(row.record if row else None, part)
             if row and change.task is not None and change.part is not None:
@@ -254,26 +257,29 @@ class SqliteStorage(PartStorage):
         text = rules.dump(record)
         expires = now + expire
         if row and row.due <= expires and not (starts or rules.is_moved(row.record, record)):
-            due_at = row.due
-            count = execute(_UPDATE, (text, expires, expire, self._namespace, progress_id, now, row.text)).rowcount
+            rowid, due_at = row.rowid, row.due
+            same = rowid, self._namespace, progress_id, now, row.text
+            count = execute(_UPDATE, (text, expires, expire, *same)).rowcount
         else:
             due_at = due(now, expires)
             values = text, expires, expire, due_at, *indexed(record)
+            start = rules.start_time(record)
             if row is None:
-                count = execute(
-                    _INSERT, (*values, rules.start_time(record), self._namespace, progress_id, now)
-                ).rowcount
+                cursor = execute(_INSERT, (*values, start, self._namespace, progress_id, now))
+                rowid, count = cursor.lastrowid or 0, cursor.rowcount
                 self._sweep_if_due(execute, now)
-            elif starts:
-                start = rules.start_time(record)
-                count = execute(_RESTART, (*values, start, self._namespace, progress_id, now, row.text)).rowcount
             else:
-                count = execute(_MOVE, (*values, self._namespace, progress_id, now, row.text)).rowcount
+                rowid = row.rowid
+                same = rowid, self._namespace, progress_id, now, row.text
+                if starts:
+                    count = execute(_RESTART, (*values, start, *same)).rowcount
+                else:
+                    count = execute(_MOVE, (*values, *same)).rowcount
         if not count:
             return False
         if len(self._written) >= _ROWS:
             self._written.clear()
-        self._written[progress_id] = _row((text, due_at, record))
+        self._written[progress_id] = _row((rowid, text, due_at, record))
         return True
 
     def _sweep_if_due(self, execute: Execute, now: float) -> None:
@@ -283,8 +289,8 @@ class SqliteStorage(PartStorage):
 
     def _rows(self, execute: Execute, progress_ids: Sequence[str], now: float) -> dict[str, _Row]:
         return {
-            progress_id: _row((text, due_at, rules.load(text)))
-            for progress_id, text, due_at in self._select(execute, 'key, record, due', progress_ids, now)
+            progress_id: _row((rowid, text, due_at, rules.load(text)))
+            for progress_id, rowid, text, due_at in self._select(execute, 'key, rowid, record, due', progress_ids, now)
         }
 
     def _select(self, execute: Execute, columns: str, progress_ids: Sequence[str], now: float) -> list[Any]:
