@@ -214,16 +214,24 @@ class MemoryStorage(PartStorage):
             raise StorageError(f'another thread held the lock for {self._timeout:g} s')
         try:
             now = time.monotonic()
-            task = self._space.tasks.get(progress_id)
-            if task and now >= task.expires:
-                task = None
-            record = rule(task.record if task else None)
+            tasks = self._space.tasks
+            task = tasks.get(progress_id)
+            if task is None or now >= task.expires:
+                record = rule(None)
+                if record is None:
+                    return False
+                self._sweep_if_due()
+                self._space.put(progress_id, _task((record, now + expire, {})))
+                return True
+            old = task.record
+            record = rule(old)
             if record is None:
                 return False
-            if task is None:
-                self._sweep_if_due()
-            kept = task.parts if task and keeps_parts else {}
-            self._space.put(progress_id, _task((record, now + expire, kept)))
+            new = _task((record, now + expire, task.parts if keeps_parts else {}))
+            if rules.is_moved(old, record):
+                self._space.put(progress_id, new)
+            else:
+                tasks[progress_id] = new
             return True
         finally:
             lock.release()

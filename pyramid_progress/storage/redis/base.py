@@ -43,7 +43,7 @@ class RedisDriver(Storage):
         return bool(self._change(self._scripts.start, progress_id, mode.value, expire, dump(record), now))
 
     def update(self, progress_id: str, changes: Record, expire: float) -> None:
-        self._change(self._scripts.update, progress_id, 'update', expire, dump(changes), ANY_RUN)
+        self._change(self._scripts.update, progress_id, 'update', expire, dump(changes))
 
     def acknowledge(self, progress_id: str, linger: float) -> bool:
         return bool(self._change(self._scripts.end, progress_id, 'acknowledge', linger))

@@ -1,8 +1,10 @@
 -- Change records. ARGV[2] is the action, 'update' or 'update_active', ARGV[3] the lifetime of the records in ms. Then
--- follow, for each of KEYS, the changes and the run that the record must be of, or '*' for any.
+-- follow, for each of KEYS, the changes and the run that the record must be of: '*' for any, or nothing after the last
+-- changes.
 --
--- The answer of 'update_active' has for each record its Activity, or -1 if record.activity is None. A value that is not
--- a record is an error; among several records, it stays as it is and counts as none.
+-- The answer of 'update' is not used. That of 'update_active' has for each record its Activity, or -1 if
+-- record.activity is None. A value that is not a record is an error; among several records, it stays as it is and counts
+-- as none.
 --
 -- Nearly all changes replace members of a running task, which stays in its place in the indexes. They come first, and
 -- without a function: creating and calling functions would take longer than all else. What remains is for update_rest.
@@ -13,7 +15,7 @@ local is_active, lifetime = ARGV[2] == 'update_active', ARGV[3]
 
 local answer, rest = {}, {}
 for i, key in ipairs(KEYS) do
-    local record, changes, run = redis.pcall('GET', key), ARGV[2 * i + 2], ARGV[2 * i + 3]
+    local record, changes, run = redis.pcall('GET', key), ARGV[2 * i + 2], ARGV[2 * i + 3] or ANY
     local new
     if
         type(record) == 'string'
@@ -53,5 +55,5 @@ for i, key in ipairs(KEYS) do
     end
 end
 if #rest == 0 then
-    return answer
+    return is_active and answer or nil
 end

@@ -16,7 +16,7 @@ local function merge(record, changes)
 end
 
 for _, i in ipairs(rest) do
-    local key, changes, run = KEYS[i], '\n,' .. sub(ARGV[2 * i + 2], 2), ARGV[2 * i + 3]
+    local key, changes, run = KEYS[i], '\n,' .. sub(ARGV[2 * i + 2], 2), ARGV[2 * i + 3] or ANY
     local id = sub(key, #prefix + 7)
     local old, problem = get(key)
     if problem and #KEYS == 1 then
