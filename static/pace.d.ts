@@ -1,5 +1,5 @@
 /**
- * Formats times and rates of a task. It is loaded on demand.
+ * Times and rates of a task. It is loaded on demand.
  *
  * @import { Estimate, Status, Words } from './types.js'
  */
@@ -14,3 +14,5 @@ export declare function formatDuration(ms: number, lang?: string): string;
  * @param {Status} status @param {Estimate} estimate @param {Words} words @param {string} [lang]
  */
 export declare function formatPace({ current }: Status, estimate: Estimate, words: Words, lang?: string): string;
+/** Calls `write` with the time at each full second, until it returns false. @param {(now: number) => boolean} write */
+export declare function everySecond(write: (now: number) => boolean): void;

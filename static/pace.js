@@ -1,5 +1,5 @@
 /**
- * Formats times and rates of a task. It is loaded on demand.
+ * Times and rates of a task. It is loaded on demand.
  *
  * @import { Estimate, Status, Words } from './types.js'
  */
@@ -13,14 +13,14 @@ const UNITS = { days: 86400, hours: 3600, minutes: 60, seconds: 1 };
 export function formatElapsed(ms, words, lang) {
   let word;
   let rest = Math.floor(ms / 1000);
-  /** @type {Record<string, string>} */
+  /** @type {Record<string, number>} */
   const values = {};
   for (const [unit, size] of Object.entries(UNITS)) {
     if (rest >= size) word ??= unit;
-    values[unit] = formatNumber(Math.floor(rest / size), lang);
+    values[unit] = Math.floor(rest / size);
     rest %= size;
   }
-  return fill(words[word ?? 'seconds'], values);
+  return (words[word ?? 'seconds'] ?? '').replace(/{(\w+)}/g, (_, name) => formatNumber(values[name], lang));
 }
 
 /** The duration, rounded to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
@@ -48,4 +48,22 @@ export function formatPace({ current }, estimate, words, lang) {
   const count = formatNumber(Number((estimate.rate * 1000).toPrecision(2)), lang);
   const rate = fill(words.rate, { count });
   return hasEnd ? fill(words.pace, { left, rate }) : rate;
+}
+
+/** @type {Set<(now: number) => boolean>} */
+const clocks = new Set();
+let timer = 0;
+
+/** Calls them in one task: the browser then computes one layout for all. */
+function tick() {
+  // A timer is never exact. With the exact time, a clock could skip a second.
+  const now = Math.round(Date.now() / 1000) * 1000;
+  for (const write of clocks) if (!write(now)) clocks.delete(write);
+  timer = clocks.size && setTimeout(tick, now + 1000 - Date.now());
+}
+
+/** Calls `write` with the time at each full second, until it returns false. @param {(now: number) => boolean} write */
+export function everySecond(write) {
+  clocks.add(write);
+  timer ||= setTimeout(tick, 1000 - (Date.now() % 1000));
 }

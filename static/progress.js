@@ -59,8 +59,8 @@ export class PyramidProgressElement extends HTMLElement {
   #announcement = '';
   /** Runs until the next one. */
   #announcementTimer = 0;
-  /** Runs until the elapsed time changes. */
-  #drawTimer = 0;
+  /** NaN if no elapsed time is shown. */
+  #startTime = NaN;
 
   get progressId() {
     return this.getAttribute('progress-id') ?? '';
@@ -219,7 +219,6 @@ export class PyramidProgressElement extends HTMLElement {
   #leave() {
     if (this.#watch) this.#poller?.remove(this.#watch);
     this.#poller = undefined;
-    clearTimeout(this.#drawTimer);
     clearTimeout(this.#announcementTimer);
     this.#announcementTimer = 0;
   }
@@ -255,11 +254,11 @@ export class PyramidProgressElement extends HTMLElement {
   }
 
   #draw() {
-    const { state, status } = this;
+    const { state, status } = this.#shown;
     if (shown.size > 500) shown.clear();
     if (this.#watch?.known) shown.set(this.progressId, { state, status });
-    const { lang, words = {} } = pageConfig();
-    const language = this.closest('[lang]')?.getAttribute('lang') || lang;
+    const { words = {} } = pageConfig();
+    const language = this.#language;
     const done = percentage(status);
     let amount = '';
     if (state !== 'cancelled') {
@@ -272,14 +271,7 @@ export class PyramidProgressElement extends HTMLElement {
     const estimate = isActive && this.#watch?.estimate;
     const hasCount = done !== undefined && !/^(waiting|finished|cancelled)$/.test(state) && !this.noCount;
     const count = hasCount ? formatCount(status, words, language) : '';
-    const elapsed = (isActive || state === 'cancelling') && !this.noElapsed ? this.#elapsed : NaN;
-    if (!times.formatPace && (estimate || elapsed >= 1000)) import('./pace.js').then((module) => (times = module));
     const pace = (estimate && times.formatPace?.(status, estimate, words, language)) || '';
-    // Before the first answer, what the server rendered stays.
-    let time = elapsed === -Infinity ? undefined : '';
-    if (elapsed >= 1000) time = times.formatElapsed?.(elapsed, words, language);
-    clearTimeout(this.#drawTimer);
-    if (elapsed > 0 && this.#isAttached) this.#drawTimer = setTimeout(() => this.#draw(), 1000 - (elapsed % 1000));
     const message = text(status.message);
     const label = text(status.label);
     const name = label || text(words.progress);
@@ -291,7 +283,13 @@ export class PyramidProgressElement extends HTMLElement {
     set(bar, 'aria-label', name);
     set(bar, 'aria-valuetext', join(amount, word));
     set(this, 'state', state);
-    this.#write({ label, amount, state: word, elapsed: time, count, message, pace, result });
+    this.#write({ label, amount, state: word, count, message, pace, result });
+    const hasElapsed = (isActive || state === 'cancelling') && !this.noElapsed;
+    this.#startTime = hasElapsed ? Date.parse(status.started ?? '') : NaN;
+    if (this.#writeElapsed() || estimate) {
+      if (times.everySecond) times.everySecond(this.#writeElapsed);
+      else import('./pace.js').then((module) => ((times = module), this.#draw()));
+    }
     set(this.querySelector('.pp-result'), 'href', url || null);
     const cancel = this.querySelector('.pp-cancel');
     const hidden = status.cancellable && !this.#watch?.over ? null : '';
@@ -305,9 +303,18 @@ export class PyramidProgressElement extends HTMLElement {
     if (this.#poller) this.#announce(join(name, amount, word, pace || message));
   }
 
-  /** By the server's clock; -Infinity before the first answer. */
-  get #elapsed() {
-    return Date.now() + (this.#poller?.clockOffset ?? NaN) - Date.parse(this.status.started ?? '');
+  #writeElapsed = (now = Date.now()) => {
+    // By the server's clock; -Infinity before the first answer: what is written stays.
+    const elapsed = now + (this.#poller?.clockOffset ?? -Infinity) - this.#startTime;
+    const { words = {} } = pageConfig();
+    if (elapsed !== -Infinity) {
+      this.#write({ elapsed: elapsed >= 1000 ? times.formatElapsed?.(elapsed, words, this.#language) : '' });
+    }
+    return elapsed > -Infinity && this.#isAttached;
+  };
+
+  get #language() {
+    return this.closest('[lang]')?.getAttribute('lang') || pageConfig().lang;
   }
 
   #bar() {
@@ -330,7 +337,8 @@ export class PyramidProgressElement extends HTMLElement {
 
   /** @param {Record<string, string | undefined>} parts */
   #write(parts) {
-    for (const [part, content] of Object.entries(parts)) {
+    for (const part in parts) {
+      const content = parts[part];
       const node = this.querySelector(`.pp-${part}`);
       if (!node || content === undefined || content === node.textContent) continue;
       (node.firstChild ?? node).textContent = content;

@@ -297,6 +297,37 @@ def test_the_elapsed_time_goes_on_between_two_answers(show, page):
     page.wait_for_function("(text) => document.querySelector('.pp-elapsed').textContent > text", arg=first)
 
 
+def test_elapsed_times_change_in_one_task(show, page):
+    """So that the browser computes one layout a second, and not one for each bar."""
+    names = 'abcde'
+    statuses = {name: RUNNING | {'started': ago(100.2 * place)} for place, name in enumerate(names, 1)}
+    show(*(bar(name, poll_min=30_000, poll_max=30_000) for name in names), **statuses)
+    page.wait_for_function("() => [...document.querySelectorAll('.pp-elapsed')].every((node) => node.textContent)")
+    changes = page.evaluate("""() => new Promise((resolve) => {
+        const changes = [];
+        const note = (records) => changes.push(new Set(records.map(({ target }) => target.parentNode)).size);
+        const observer = new MutationObserver(note);
+        for (const element of document.querySelectorAll('.pp-elapsed')) {
+            observer.observe(element, { characterData: true, subtree: true });
+        }
+        setTimeout(() => resolve(changes), 3500);
+    })""")
+    # An answer is drawn with the time at which it comes: some bars may be ahead of the first full second.
+    assert set(changes[1:]) == {len(names)}, changes
+    assert 3 <= len(changes) <= 4
+
+
+def test_a_bar_that_is_removed_shows_no_time_any_more(show, page):
+    show(bar('a', poll_min=30_000, poll_max=30_000), a=RUNNING | {'started': ago(72)})
+    page.wait_for_function("() => /\\d s$/.test(document.querySelector('.pp-elapsed').textContent)")
+    assert page.evaluate("""() => new Promise((resolve) => {
+        const bar = document.querySelector('pyramid-progress');
+        bar.remove();
+        const removed = bar.querySelector('.pp-elapsed').textContent;
+        setTimeout(() => resolve(bar.querySelector('.pp-elapsed').textContent === removed), 2500);
+    })""")
+
+
 def test_the_elapsed_time_is_that_of_the_servers_clock(show, page):
     page.add_init_script('const { now } = Date; Date.now = () => now() + 3_600_000;')
     show(bar('a'), a=RUNNING | {'started': ago(60)})
@@ -389,6 +420,26 @@ def test_a_changed_value_glides(show, server, page, motion, others, durations):
     expect(page, 'a', amount='80%')
     page.wait_for_timeout(500)
     assert {animation['source']['duration'] for animation in started} == durations
+
+
+@pytest.mark.parametrize(('count', 'before', 'expected'), [(10, '', False), (11, '', True), (11, '<tr><td>', False)])
+def test_many_bars_are_drawn_in_the_window_only(show, page, count, before, expected):
+    """Except in a table, whose columns have the widths of all that is in them."""
+    after = before.replace('<tr><td>', '</td></tr>')
+    bars = [f'{before}{bar(str(number))}{after}' for number in range(count)]
+    show(*(['<table>', *bars, '</table>'] if before else bars), **{'0': RUNNING})
+    expect(page, '0', amount='42%')
+    assert (
+        page.locator('pyramid-progress').evaluate_all(
+            "(bars) => bars.map((bar) => getComputedStyle(bar).contentVisibility === 'auto')"
+        )
+        == [expected] * count
+    )
+    # Bars outside the window are complete for assistive technology and for scripts.
+    last = page.locator('pyramid-progress').last
+    assert last.get_by_text('Waiting to start', exact=True).count() == 1
+    last.evaluate('(bar) => bar.scrollIntoView()')
+    assert last.locator('progress').bounding_box()['width'] > 0
 
 
 #: What is seen of the word and the message of a bar.
