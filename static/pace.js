@@ -54,12 +54,13 @@ export function formatPace({ current }, estimate, words, lang) {
 const clocks = new Set();
 let timer = 0;
 
-/** Calls them in one task: the browser then computes one layout for all. */
+/** Calls all in one task: the browser then computes one layout for all bars. */
 function tick() {
-  // A timer is never exact. With the exact time, a clock could skip a second.
-  const now = Math.round(Date.now() / 1000) * 1000;
+  // A timer may be early.
+  const now = Math.floor((Date.now() + 50) / 1000) * 1000;
+  timer = 0;
   for (const write of clocks) if (!write(now)) clocks.delete(write);
-  timer = clocks.size && setTimeout(tick, now + 1000 - Date.now());
+  if (clocks.size) timer = setTimeout(tick, now + 1000 - Date.now());
 }
 
 /** Calls `write` with the time at each full second, until it returns false. @param {(now: number) => boolean} write */

@@ -216,18 +216,15 @@ class MemoryStorage(PartStorage):
             now = time.monotonic()
             tasks = self._space.tasks
             task = tasks.get(progress_id)
-            if task is None or now >= task.expires:
-                record = rule(None)
-                if record is None:
-                    return False
-                self._sweep_if_due()
-                self._space.put(progress_id, _task((record, now + expire, {})))
-                return True
-            old = task.record
+            if task and now >= task.expires:
+                task = None
+            old = task.record if task else None
             record = rule(old)
             if record is None:
                 return False
-            new = _task((record, now + expire, task.parts if keeps_parts else {}))
+            if task is None:
+                self._sweep_if_due()
+            new = _task((record, now + expire, task.parts if task and keeps_parts else {}))
             if rules.is_moved(old, record):
                 self._space.put(progress_id, new)
             else:

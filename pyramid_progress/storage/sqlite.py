@@ -1,6 +1,6 @@
 """Statuses in a region of the type ``sqlite``: one row for each task, and one for each part that was started."""
 
-import random
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -25,9 +25,9 @@ _INSERT = (
     ' expire = excluded.expire, due = excluded.due, owner = excluded.owner, ended = excluded.ended,'
     ' listed = excluded.listed, start = excluded.start WHERE expires <= ?'
 )
-# No lock is held between reading and writing. A row changes only if its record is still the one that was read. The row
-# id spares SQLite the index of the keys, of which it would read a page anew after each change by another process. It is
-# checked, because it may belong to another task by now.
+# No lock is held between reading and writing. A row changes only if its record is still the one that was read. With the
+# row id, SQLite does not use the index of the keys, of which it would have to read a page again after each change by
+# another process. The key is compared as well, because the row id may be that of another task by now.
 _IF_SAME = 'WHERE rowid = ? AND namespace = ? AND key = ? AND expires > ? AND record = ?'
 # An update that moves a task in no index touches none.
 _UPDATE = f'UPDATE progress SET record = ?, expires = ?, expire = ? {_IF_SAME}'  # noqa: S608
@@ -186,7 +186,7 @@ class SqliteStorage(PartStorage):
         for database in self._readers:
             if not database.lock.locked():
                 return database
-        return random.choice(self._readers)  # noqa: S311
+        return secrets.choice(self._readers)
 
     def _change(
         self,
@@ -266,6 +266,7 @@ class SqliteStorage(PartStorage):
             start = rules.start_time(record)
             if row is None:
                 cursor = execute(_INSERT, (*values, start, self._namespace, progress_id, now))
+                # If the row had expired, this is the id of another row: the next change then reads the row.
                 rowid, count = cursor.lastrowid or 0, cursor.rowcount
                 self._sweep_if_due(execute, now)
             else:

@@ -59,15 +59,8 @@ def error_answer(error: HTTPException, request: Any) -> HTTPException:
     return error
 
 
-class HttpErrors:
-    """A context that raises HTTP errors for what a view raises if the query string is not UTF-8, or the store is down.
-
-    It is a class, because every poll enters two, and a generator takes three times as long.
-
-    :raises pyramid.httpexceptions.HTTPBadRequest: instead of a :exc:`UnicodeDecodeError`
-    :raises pyramid.httpexceptions.HTTPServiceUnavailable: instead of a :class:`.StorageError`, with the header
-        ``Retry-After``
-    """
+class _HttpErrors:
+    # A class, because every poll enters the context twice, and a generator takes three times as long.
 
     def __enter__(self) -> None:
         pass
@@ -80,6 +73,12 @@ class HttpErrors:
         if isinstance(error, StorageError):
             log.warning('The status of a task cannot be read: %s', error)
             raise HTTPServiceUnavailable(STORE_TROUBLE, headers={'Retry-After': str(RETRY_AFTER)}) from error
+
+
+#: A context that turns two errors of a view into HTTP errors: an invalid query string (:exc:`UnicodeDecodeError`) into
+#: HTTPBadRequest, and a store that does not answer (:class:`.StorageError`) into HTTPServiceUnavailable with the header
+#: ``Retry-After``.
+http_errors = _HttpErrors()
 
 
 def answers(permission: str | None) -> Callable[[View], View]:
@@ -99,13 +98,16 @@ def answers(permission: str | None) -> Callable[[View], View]:
                 error = HTTPForbidden('You do not have the permission to read the progress of tasks.', result=allowed)
                 raise error_answer(error, request)
             try:
-                with HttpErrors():
+                with http_errors:
                     response = view(context, request)
             except HTTPException as error:
                 response = error_answer(error, request)
-            # Not by response.headers, which takes longer than the rest of this function. A stream has the header.
-            if _CACHE_CONTROL not in dict(response.headerlist):
+            # Not by response.headers alone, which takes longer than the rest of this function.
+            present = dict(response.headerlist).get(_CACHE_CONTROL)
+            if present is None:
                 response.headerlist.append((_CACHE_CONTROL, 'no-store'))
+            elif 'no-store' not in present:
+                response.headers[_CACHE_CONTROL] = 'no-store'
             return response
 
         return wrapper

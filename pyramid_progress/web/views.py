@@ -20,7 +20,7 @@ from ..statuses import request_cancel
 from ..work.errors import is_cancel
 from . import csrf
 from .access import Visitor
-from .answers import HttpErrors, error_answer, wants_json
+from .answers import error_answer, http_errors, wants_json
 from .body import has_json_body, posted_id
 from .i18n import language_of, localizer_of
 from .ids import queried_ids, valid_id
@@ -41,7 +41,7 @@ def get_progress_status_view(request: Any) -> dict[str, Any]:
     :raises pyramid.httpexceptions.HTTPServiceUnavailable: if the store does not answer; the header ``Retry-After`` has
         the seconds to wait
     """
-    with HttpErrors():
+    with http_errors:
         progress_ids = queried_ids(request)
         # HEAD is a safe method (RFC 9110 section 9.2.1) whose answer shows no end to anyone.
         statuses = Visitor(request).visible_statuses(progress_ids, acknowledge=request.method != 'HEAD')

@@ -245,6 +245,34 @@ class TestExpiry:
         storage.start('other', RUNNING, 60)
         assert ask(file, 'SELECT expires - ?, due - ? FROM progress', clock.now, clock.now) == [(60, 60)] * 2
 
+    def test_rows_whose_ids_change(self, open_storage, file):
+        """As VACUUM may change them. A row id that the driver remembers is then that of another task."""
+        storage = open_storage()
+        for name in 'bc':
+            storage.start(name, RUNNING | {'current': '0'}, 60)
+        (before,) = ask(file, "SELECT rowid FROM progress WHERE key = 'c'")[0]
+        with closing(sqlite3.connect(file)) as connection, connection:
+            for name, rowid in (('c', 100), ('b', before)):
+                connection.execute('UPDATE progress SET rowid = ? WHERE key = ?', (rowid, name))
+        storage.update('c', {'status': '"running"', 'current': '1'}, 60)
+        assert {name: record['current'] for name, record in storage.get_many('bc').items()} == {'b': '0', 'c': '1'}
+        storage.update_active({'b': {'current': '2'}}, 60)
+        assert {name: record['current'] for name, record in storage.get_many('bc').items()} == {'b': '2', 'c': '1'}
+
+    def test_a_task_that_starts_again_after_it_expired(self, open_storage, file, clock):
+        """Its row is used again, and SQLite returns the id of the row that was inserted before."""
+        storage = open_storage()
+        storage.start('a', RUNNING | {'message': '"a"'}, 1)
+        storage.start('b', RUNNING | {'message': '"b"'}, 60)
+        clock.now += 1  # not long enough for a search for expired rows
+        storage._swept = clock.now
+        storage.start('a', RUNNING | {'message': '"again"'}, 60)
+        storage.update('a', {'status': '"running"', 'current': '1'}, 60)
+        storage.update('b', {'status': '"running"', 'current': '2'}, 60)
+        messages = {name: (its['message'], its['current']) for name, its in storage.get_many('ab').items()}
+        assert messages == {'a': ('"again"', '1'), 'b': ('"b"', '2')}
+        assert count(file) == 2
+
     def test_no_statement_searches_the_whole_table(self, open_storage, file, clock, trace):
         storage = open_storage()
         statements = set()

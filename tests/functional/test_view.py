@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from pyramid.events import NewRequest
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.session import SignedCookieSessionFactory
@@ -26,6 +27,16 @@ JSON = {'Accept': 'application/json'}
 def ask(app, *progress_ids, **options):
     query = '&'.join('progress_id=' + quote(progress_id) for progress_id in progress_ids)
     return app.get('/progress_status?' + query, **{'headers': JSON} | options)
+
+
+def test_no_answer_is_cached_whatever_the_application_sets(make_app):
+    def allow_caching(event):
+        event.request.response.headers['Cache-Control'] = 'public, max-age=60'
+
+    app = make_app(lambda config: config.add_subscriber(allow_caching, NewRequest))
+    init_progress_status('a', None, 'Import')
+    for answer in (ask(app, 'a'), app.get('/progress_tasks', headers=JSON), app.get('/progress_status', status=400)):
+        assert answer.headers.getall('Cache-Control') == ['no-store']
 
 
 def test_one_id_gives_its_status_without_the_owner(make_app):

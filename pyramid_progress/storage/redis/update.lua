@@ -1,6 +1,6 @@
 -- Change records. ARGV[2] is the action, 'update' or 'update_active', ARGV[3] the lifetime of the records in ms. Then
--- follow, for each of KEYS, the changes and the run that the record must be of: '*' for any, or nothing after the last
--- changes.
+-- follow, for each of KEYS, the changes and the run that the record must be of: '*' for any. The last run may be
+-- omitted, which means any as well.
 --
 -- The answer of 'update' is not used. That of 'update_active' has for each record its Activity, or -1 if
 -- record.activity is None. A value that is not a record is an error; among several records, it stays as it is and counts
