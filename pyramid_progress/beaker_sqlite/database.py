@@ -211,9 +211,16 @@ class Database(process.Participant):
     def _open(self) -> None:
         if self._has_changed():
             self._repair()
+        while not self._try_to_open():
+            if time.monotonic() >= self._deadline:
+                raise TimeoutError(f'other processes replaced it again and again for {self._timeout:g} s')
+
+    def _try_to_open(self) -> bool:
+        """Open the file; return False if another process replaced or removed it in the meantime."""
         self.drop()
         if not self._exists():
             self._create()
+        file = _identify(self._path)
         try:
             # Not created here: another process may replace the file at this moment.
             self._connect('mode=rw')
@@ -222,6 +229,8 @@ class Database(process.Participant):
             self._execute('PRAGMA synchronous = NORMAL')
             self._upgrade()
         except sqlite3.OperationalError as error:
+            if _identify(self._path) != file:
+                return False
             if _is_locked(error) or not self._is_complete():
                 raise
             # SQLite may need to write even to read: it creates the index of the log. Without a log, it can read the
@@ -231,8 +240,12 @@ class Database(process.Participant):
             self._is_immutable = True
             self._upgrade()
         else:
-            self._files = self._identify()
+            files = self._identify()
+            if files[0] != file:
+                return False  # The connection is to the old one.
+            self._files = files
             self._modified = self._modification_time()
+        return True
 
     def _connect(self, options: str) -> None:
         self._connection = _connect(f'{self._path.as_uri()}?{options}')
@@ -377,7 +390,10 @@ class Database(process.Participant):
         return file, *(_identify(path) for path in _logs(self._path))
 
     def _modification_time(self) -> int:
-        return self._path.stat().st_mtime_ns
+        try:
+            return self._path.stat().st_mtime_ns
+        except FileNotFoundError:  # The next check finds that it was removed.
+            return 0
 
 
 _databases: WeakSet[Database] = WeakSet()

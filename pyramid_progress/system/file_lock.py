@@ -7,6 +7,7 @@ locks of SQLite. Locks are released explicitly, and not by closing the file, sin
 import os
 import sqlite3
 import time
+from io import FileIO
 from pathlib import Path
 
 try:
@@ -51,14 +52,30 @@ class FileLock:
 
 class _Flock:
     def __init__(self, path: Path) -> None:
-        self._file = os.fdopen(os.open(path, _FLAGS, 0o666), 'rb', 0)
+        self._path = path
+        self._file = self._open()
+
+    def _open(self) -> FileIO:
+        return FileIO(os.open(self._path, _FLAGS, 0o666), 'rb')
 
     def try_acquire(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        return True
+        if self._is_at_path():
+            return True
+        # The file was removed after it was opened: other processes lock a new one.
+        new = self._open()
+        self.close()
+        self._file = new
+        return False
+
+    def _is_at_path(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         # Closing alone would leave the lock to a program that another thread is just starting.

@@ -29,6 +29,7 @@ from pyramid_progress import (
     init_progress_status,
     set_progress_status,
 )
+from pyramid_progress.beaker_sqlite import database
 from pyramid_progress.beaker_sqlite.database import FILE_NAME, Database, Schema
 from pyramid_progress.model import record as rules
 from pyramid_progress.storage import sqlite
@@ -904,6 +905,26 @@ def test_a_file_that_is_deleted_comes_again(use, file, remove, forked, wait_unti
     assert ask(file, 'PRAGMA integrity_check') == [('ok',)]
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize('remove', [os.unlink, lambda file: shutil.rmtree(file.parent)], ids=['file', 'directory'])
+def test_a_file_that_is_replaced_while_it_is_opened(open_storage, file, remove, monkeypatch):
+    """A connection to the old one would show its contents for ever."""
+    first, second = open_storage(), open_storage()
+    first.start('old', RUNNING, 60)
+    connect = database._connect
+
+    def replace_afterwards(path):
+        connection = connect(path)
+        connection.execute('SELECT count(*) FROM sqlite_master')
+        monkeypatch.undo()
+        first.close()
+        remove(file)
+        first.start('new', RUNNING, 60)
+        return connection
+
+    monkeypatch.setattr(database, '_connect', replace_afterwards)
+    assert second.running_ids() == {'new'}
 
 
 class TestDamage:
