@@ -13,14 +13,15 @@ const UNITS = { days: 86400, hours: 3600, minutes: 60, seconds: 1 };
 export function formatElapsed(ms, words, lang) {
   let word;
   let rest = Math.floor(ms / 1000);
-  /** @type {Record<string, number>} */
+  /** @type {Record<string, string>} */
   const values = {};
   for (const [unit, size] of Object.entries(UNITS)) {
     if (rest >= size) word ??= unit;
-    values[unit] = Math.floor(rest / size);
+    // The longer units are not written.
+    if (word || unit === 'seconds') values[unit] = formatNumber(Math.floor(rest / size), lang);
     rest %= size;
   }
-  return (words[word ?? 'seconds'] ?? '').replace(/{(\w+)}/g, (_, name) => formatNumber(values[name], lang));
+  return fill(words[word ?? 'seconds'], values);
 }
 
 /** The duration, rounded to 1 s, 5 s, 1 min or 1 h. @param {number} ms @param {string} [lang] */
@@ -54,7 +55,7 @@ export function formatPace({ current }, estimate, words, lang) {
 const clocks = new Set();
 let timer = 0;
 
-/** Calls all in one task: the browser then computes one layout for all bars. */
+/** Calls all clocks in one task: the browser then computes one layout for all bars. */
 function tick() {
   // A timer may be early.
   const now = Math.floor((Date.now() + 50) / 1000) * 1000;

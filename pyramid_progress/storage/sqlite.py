@@ -256,26 +256,23 @@ class SqliteStorage(PartStorage):
         """Replace a row by a record; return False if the row has changed since it was read."""
         text = rules.dump(record)
         expires = now + expire
-        if row and row.due <= expires and not (starts or rules.is_moved(row.record, record)):
-            rowid, due_at = row.rowid, row.due
-            same = rowid, self._namespace, progress_id, now, row.text
-            count = execute(_UPDATE, (text, expires, expire, *same)).rowcount
-        else:
+        if row is None:
             due_at = due(now, expires)
-            values = text, expires, expire, due_at, *indexed(record)
-            start = rules.start_time(record)
-            if row is None:
-                cursor = execute(_INSERT, (*values, start, self._namespace, progress_id, now))
-                # If the row had expired, this is the id of another row: the next change then reads the row.
-                rowid, count = cursor.lastrowid or 0, cursor.rowcount
-                self._sweep_if_due(execute, now)
-            else:
-                rowid = row.rowid
-                same = rowid, self._namespace, progress_id, now, row.text
+            values = text, expires, expire, due_at, *indexed(record), rules.start_time(record)
+            cursor = execute(_INSERT, (*values, self._namespace, progress_id, now))
+            # If the row had expired, this is the id of another row: the next change then reads the row.
+            rowid, count = cursor.lastrowid or 0, cursor.rowcount
+            self._sweep_if_due(execute, now)
+        else:
+            rowid, due_at = row.rowid, row.due
+            statement = _UPDATE
+            parameters: tuple[Any, ...] = text, expires, expire
+            if starts or due_at > expires or rules.is_moved(row.record, record):
+                due_at = due(now, expires)
+                statement, parameters = _MOVE, (*parameters, due_at, *indexed(record))
                 if starts:
-                    count = execute(_RESTART, (*values, start, *same)).rowcount
-                else:
-                    count = execute(_MOVE, (*values, *same)).rowcount
+                    statement, parameters = _RESTART, (*parameters, rules.start_time(record))
+            count = execute(statement, (*parameters, rowid, self._namespace, progress_id, now, row.text)).rowcount
         if not count:
             return False
         if len(self._written) >= _ROWS:

@@ -122,7 +122,7 @@ class RedisStorage(RedisDriver):
 
     def _change(self, change: Script, progress_id: str, action: str, lifetime: float, *arguments: str | int) -> Any:
         keys, common = (self._key(progress_id),), (self._prefix, action, milliseconds(lifetime))
-        return self._client.call(change.run, keys, (*common, *arguments))
+        return self._run(change, keys, (*common, *arguments))
 
     def _run(self, it: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         return self._client.call(it.run, keys, arguments)

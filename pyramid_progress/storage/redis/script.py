@@ -16,15 +16,12 @@ class Script:
 
     def __init__(self, *names: str) -> None:
         self.text = '\n'.join(files(__package__).joinpath(f'{name}.lua').read_text('utf-8') for name in names)
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, client: 'redis.Redis', keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """Return the script's answer."""
         try:
-            # What evalsha() does, with two calls less.
-            return client.execute_command(  # type: ignore[no-untyped-call]
-                'EVALSHA', self.sha, len(keys), *keys, *arguments
-            )
+            return client.evalsha(self.sha, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:
             return client.eval(self.text, len(keys), *keys, *arguments)
 
